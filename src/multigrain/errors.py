@@ -1,0 +1,41 @@
+"""What can go wrong through a user's doing, each with a message that says how to mend it.
+
+The command line prints any `MultigrainError` as one paragraph and exits with code 2. Every message says
+what is wrong, where, what was expected, what was found, and what to do next.
+"""
+
+
+class MultigrainError(Exception):
+    """Base of every error that a user of multigrain can cause and mend."""
+
+
+class DataError(MultigrainError):
+    """A data file or store holds something that cannot be used as it is (NaN, missing split, wrong width...)."""
+
+
+class UnsafePickleError(DataError):
+    """A pickle asks for something other than arrays, numbers, strings and plain containers."""
+
+
+class StoreError(DataError):
+    """A store folder is missing, truncated, of a newer format, or does not fit the model."""
+
+
+class RecipeError(MultigrainError):
+    """A recipe or an override names an unknown key, an unknown model, or a value out of range."""
+
+
+class CheckpointError(MultigrainError):
+    """A checkpoint is missing, incomplete, or was trained on other features than it is given."""
+
+
+class TrainingError(MultigrainError):
+    """Training cannot go on: the loss is not finite, the run folder cannot be written, the disk is full."""
+
+
+def nearest(name: str, choices: list[str]) -> str:
+    """` Did you mean 'x'?` for the choice most like `name`, or an empty string when none is like it."""
+    import difflib
+
+    matches = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    return f" Did you mean '{matches[0]}'?" if matches else ""

@@ -1,0 +1,114 @@
+"""Multi-head attention from a target (which asks) to a source (which answers)."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from multigrain.layers.masking import attention_mask
+
+
+class AttentionBias(NamedTuple):
+    """Which source steps may be attended; computed once per source and batch, used by every layer.
+
+    Attributes:
+        allowed: broadcastable to (batch, head, target, source), True = may be attended; None = all.
+        present: (batch,), False where the source is absent; None = present everywhere.
+    """
+
+    allowed: Tensor | None
+    present: Tensor | None
+
+    @classmethod
+    def from_mask(
+        cls, source_mask: Bool[Tensor, "batch source"], future: Bool[Tensor, "batch 1 target source"] | None = None
+    ) -> "AttentionBias":
+        """The bias for one source, optionally with a future mask on top."""
+        allowed, present = attention_mask(source_mask)
+        if future is not None:
+            allowed = future if allowed is None else future & allowed
+        return cls(allowed, present)
+
+
+def attend(
+    query: Float[Tensor, "batch head target key"],
+    key: Float[Tensor, "batch head source key"],
+    value: Float[Tensor, "batch head source key"],
+    bias: AttentionBias,
+    *,
+    dropout: float = 0.0,
+    with_weights: bool = False,
+) -> tuple[Float[Tensor, "batch head target key"], Float[Tensor, "batch head target source"] | None]:
+    """Scaled dot-product attention over real source steps.
+
+    Returns:
+        The attended values, zero where the source is absent, and the weights when asked for (rows sum to 1 over real
+        source steps, to 0 where the source is absent). The fused kernel is used unless weights are asked for, so that
+        the (target, source) matrix is only made when somebody looks at it.
+    """
+    weights: Tensor | None = None
+    if with_weights:
+        scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+        if bias.allowed is not None:
+            scores = scores.masked_fill(~bias.allowed, float("-inf"))
+        weights = scores.softmax(dim=-1)
+        if bias.present is not None:
+            weights = weights * bias.present[:, None, None, None]
+        attended = functional.dropout(weights, dropout) @ value if dropout > 0 else weights @ value
+    else:
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.allowed, dropout_p=dropout)
+    if bias.present is not None:
+        attended = attended * bias.present[:, None, None, None]
+    return attended, weights
+
+
+class MultiHeadAttention(nn.Module):
+    """`softmax(Q K^T / sqrt(d_k)) V` with `num_heads` heads and one packed input projection (Q, K, V in that order).
+
+    Source: Vaswani et al. 2017, section 3.2; MCMuT Eq. 3.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0):
+        super().__init__()
+        self.num_heads, self.dropout = num_heads, dropout
+        self.in_projection = nn.Linear(dim, 3 * dim)
+        self.out_projection = nn.Linear(dim, dim)
+        nn.init.xavier_uniform_(self.in_projection.weight)
+        nn.init.zeros_(self.in_projection.bias)
+        nn.init.zeros_(self.out_projection.bias)
+
+    def forward(
+        self,
+        target: Float[Tensor, "batch target dim"],
+        source: Float[Tensor, "batch source dim"],
+        bias: AttentionBias,
+        *,
+        with_weights: bool = False,
+    ) -> tuple[Float[Tensor, "batch target dim"], Float[Tensor, "batch head target source"] | None]:
+        """Target attends source; self-attention when both are the same tensor."""
+        dim = target.shape[-1]
+        weight, offset = self.in_projection.weight, self.in_projection.bias
+        if target is source:
+            query, key, value = self.in_projection(target).chunk(3, dim=-1)
+        else:
+            query = functional.linear(target, weight[:dim], offset[:dim])
+            key, value = functional.linear(source, weight[dim:], offset[dim:]).chunk(2, dim=-1)
+        attended, weights = attend(
+            self._split(query),
+            self._split(key),
+            self._split(value),
+            bias,
+            dropout=self.dropout if self.training else 0.0,
+            with_weights=with_weights,
+        )
+        return self.out_projection(attended.transpose(1, 2).flatten(2)), weights
+
+    def _split(self, packed: Tensor) -> Tensor:
+        return packed.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def all_steps(like: Float[Tensor, "batch time dim"]) -> Bool[Tensor, "batch time"]:
+    """A mask under which every step is real."""
+    return torch.ones(like.shape[:2], dtype=torch.bool, device=like.device)

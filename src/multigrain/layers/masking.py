@@ -1,0 +1,39 @@
+"""What masks mean in computations: which steps may be attended, and what an absent modality contributes."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def read_step(states: Float[Tensor, "batch time dim"], readout: Int[Tensor, " batch"], mask: Bool[Tensor, "batch time"]) -> Float[Tensor, "batch dim"]:
+    """Each row's state at its readout step; zeros where the modality is absent."""
+    rows = torch.arange(states.shape[0], device=states.device)
+    return states[rows, readout] * mask.any(dim=1, keepdim=True).to(states.dtype)
+
+
+def attention_mask(source_mask: Bool[Tensor, "batch source"]) -> tuple[Bool[Tensor, "batch 1 1 source"] | None, Bool[Tensor, " batch"] | None]:
+    """The mask to hand to an attention kernel, and which rows have a source at all.
+
+    A row whose source is absent would leave softmax with nothing to sum over. Such a row is let attend its padded
+    steps (so that no kernel divides by zero) and its result must be multiplied with the second value. Either value is
+    None where it would change nothing, which keeps full batches on the fastest kernel.
+    """
+    if bool(source_mask.all()):
+        return None, None
+    present = source_mask.any(dim=1)
+    if bool(present.all()):
+        return source_mask[:, None, None, :], None
+    return (source_mask | ~present[:, None])[:, None, None, :], present
+
+
+def future_mask(
+    target_lengths: Int[Tensor, " batch"], source_lengths: Int[Tensor, " batch"], target: int, source: int
+) -> Bool[Tensor, "batch 1 target source"]:
+    """True where target step t may attend source step u: `u <= t + |U - T|`, with each row's own real lengths U and T.
+
+    Source: the authors' code of MulT (which uses the padded lengths, so that padding changes its numbers).
+    """
+    device = target_lengths.device
+    shift = (source_lengths - target_lengths).abs()
+    last_allowed = torch.arange(target, device=device)[None, :] + shift[:, None]
+    return (torch.arange(source, device=device)[None, None, :] <= last_allowed[:, :, None])[:, None]

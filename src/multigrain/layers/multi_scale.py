@@ -1,0 +1,88 @@
+"""The multi-scale crossmodal layer of MCMuT: a target asks several scales of its source at once."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from multigrain.layers.attention import AttentionBias, attend
+
+
+class MultiScaleAttention(nn.Module):
+    """One multi-head attention per scale, each with its own `W_Q, W_K, W_V, W_O`, computed together.
+
+        H_j = softmax(Z W_Q,j (S_j W_K,j)^T / sqrt(d_k)) S_j W_V,j W_O,j,   j = 1..S          (MCMuT Eqs. 3-4)
+
+    All queries come from one target, so one product makes them; the S sources share one length, so one batched product
+    makes the keys and values; the scales are extra heads of one attention call.
+    """
+
+    def __init__(self, dim: int, num_heads: int, num_scales: int, *, dropout: float = 0.0):
+        super().__init__()
+        self.num_heads, self.num_scales, self.dropout = num_heads, num_scales, dropout
+        self.query_weight = nn.Parameter(_stacked_xavier(num_scales, dim, dim))
+        self.key_value_weight = nn.Parameter(torch.cat([_stacked_xavier(num_scales, dim, dim) for _ in range(2)], dim=1))
+        self.output_weight = nn.Parameter(_stacked_xavier(num_scales, dim, dim))
+        self.query_bias = nn.Parameter(torch.zeros(num_scales, dim))
+        self.key_value_bias = nn.Parameter(torch.zeros(num_scales, 2 * dim))
+        self.output_bias = nn.Parameter(torch.zeros(num_scales, dim))
+
+    def forward(
+        self,
+        target: Float[Tensor, "batch target dim"],
+        sources: Float[Tensor, "scale batch source dim"],
+        bias: AttentionBias,
+        *,
+        with_weights: bool = False,
+    ) -> tuple[Float[Tensor, "scale batch target dim"], Float[Tensor, "batch scale head target source"] | None]:
+        """One candidate per scale for every target step, and the attention weights when asked for."""
+        batch, target_time, dim = target.shape
+        scales, heads = self.num_scales, self.num_heads
+        query = nn.functional.linear(target, self.query_weight.flatten(0, 1), self.query_bias.flatten())
+        query = query.view(batch, target_time, scales * heads, dim // heads).transpose(1, 2)
+        packed = torch.baddbmm(self.key_value_bias[:, None], sources.flatten(1, 2), self.key_value_weight.transpose(1, 2))
+        packed = packed.view(scales, batch, -1, 2, heads, dim // heads)
+        key, value = packed.permute(3, 1, 0, 4, 2, 5).flatten(2, 3).unbind(0)
+        attended, weights = attend(query, key, value, bias, dropout=self.dropout if self.training else 0.0, with_weights=with_weights)
+        attended = attended.view(batch, scales, heads, target_time, -1).permute(1, 0, 3, 2, 4).reshape(scales, batch * target_time, dim)
+        candidates = torch.baddbmm(self.output_bias[:, None], attended, self.output_weight.transpose(1, 2))
+        return (
+            candidates.view(scales, batch, target_time, dim),
+            None if weights is None else weights.unflatten(1, (scales, heads)),
+        )
+
+
+class ScaleAggregation(nn.Module):
+    """Weighs a target step's S candidates against each other: self-attention over the S axis with residual, then the mean.
+
+    A learned embedding tells the scales apart. The mean over S of `x + W_O attention(x)` needs only the mean of the
+    attention weights over the asking scales, so that is what is computed.
+
+    Source: the "multi-scale attentive layer" of MCMuT; its figure is lost, see docs/decisions/mcmut-open-points.md.
+    """
+
+    def __init__(self, dim: int, num_heads: int, num_scales: int, *, dropout: float = 0.0):
+        super().__init__()
+        self.num_heads = num_heads
+        self.embedding = nn.Parameter(torch.randn(num_scales, dim) * 0.02)
+        self.in_projection = nn.Linear(dim, 3 * dim)
+        self.out_projection = nn.Linear(dim, dim)
+        self.weight_dropout = nn.Dropout(dropout)
+        nn.init.xavier_uniform_(self.in_projection.weight)
+        nn.init.zeros_(self.in_projection.bias)
+        nn.init.zeros_(self.out_projection.bias)
+
+    def forward(self, candidates: Float[Tensor, "scale batch target dim"]) -> Float[Tensor, "batch target dim"]:
+        """The S candidates of each target step, as one."""
+        labelled = candidates + self.embedding[:, None, None]
+        query, key, value = self.in_projection(labelled).unflatten(-1, (3, self.num_heads, -1)).unbind(-3)
+        scores = torch.einsum("sbthk,ubthk->bthsu", query, key) * query.shape[-1] ** -0.5
+        weights = self.weight_dropout(scores.softmax(dim=-1)).mean(dim=-2)
+        attended = torch.einsum("bthu,ubthk->bthk", weights, value).flatten(-2)
+        return labelled.mean(dim=0) + self.out_projection(attended)
+
+
+def _stacked_xavier(num_scales: int, out_dim: int, in_dim: int) -> Tensor:
+    weight = torch.empty(num_scales, out_dim, in_dim)
+    for scale in weight:
+        nn.init.xavier_uniform_(scale)
+    return weight

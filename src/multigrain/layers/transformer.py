@@ -1,0 +1,122 @@
+"""Transformer layers and stacks in MulT's form, for crossmodal and for self-attention."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from multigrain.layers.attention import AttentionBias, MultiHeadAttention
+from multigrain.layers.position import sinusoidal_positions
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerSettings:
+    """What all layers of a stack share.
+
+    Attributes:
+        attention_dropout: on attention weights.
+        hidden_dropout: after the feed-forward's ReLU.
+        residual_dropout: on what attention and feed-forward add.
+        embedding_dropout: on the stack's inputs, positions included.
+        residual: `plain` adds to the layer's input (MulT), `normalised` to its layer norm (MCMuT Eq. 5).
+        tied_norms: target and source of a layer share one layer norm (the authors' code of MulT).
+    """
+
+    attention_dropout: float = 0.0
+    hidden_dropout: float = 0.0
+    residual_dropout: float = 0.0
+    embedding_dropout: float = 0.0
+    residual: Literal["plain", "normalised"] = "plain"
+    tied_norms: bool = False
+
+
+class FeedForward(nn.Module):
+    """`W2 drop(relu(W1 x))`, inner width 4 times the outer."""
+
+    def __init__(self, dim: int, *, hidden_dropout: float = 0.0):
+        super().__init__()
+        self.expand = nn.Linear(dim, 4 * dim)
+        self.contract = nn.Linear(4 * dim, dim)
+        self.hidden_dropout = nn.Dropout(hidden_dropout)
+        for linear in (self.expand, self.contract):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, states: Float[Tensor, "*lead dim"]) -> Float[Tensor, "*lead dim"]:
+        """Applies the two layers to each step."""
+        return self.contract(self.hidden_dropout(functional.relu(self.expand(states))))
+
+
+class TransformerLayer(nn.Module):
+    """One pre-norm layer: `Z = x + drop(MHA(LN(x), LN(s), LN(s)))`, `Z = Z + drop(FFN(LN(Z)))`.
+
+    With `residual="normalised"` the first sum starts from LN(x) instead of x, as in MCMuT Eq. 5.
+    """
+
+    def __init__(self, dim: int, num_heads: int, settings: TransformerSettings, *, is_crossmodal: bool):
+        super().__init__()
+        self.residual = settings.residual
+        self.attention = MultiHeadAttention(dim, num_heads, dropout=settings.attention_dropout)
+        self.feed_forward = FeedForward(dim, hidden_dropout=settings.hidden_dropout)
+        self.target_norm = nn.LayerNorm(dim)
+        self.source_norm = nn.LayerNorm(dim) if is_crossmodal and not settings.tied_norms else None
+        self.feed_forward_norm = nn.LayerNorm(dim)
+        self.residual_dropout = nn.Dropout(settings.residual_dropout)
+
+    def forward(
+        self,
+        target: Float[Tensor, "batch target dim"],
+        source: Float[Tensor, "batch source dim"] | None,
+        bias: AttentionBias,
+        *,
+        with_weights: bool = False,
+    ) -> tuple[Float[Tensor, "batch target dim"], Float[Tensor, "batch head target source"] | None]:
+        """The target's next level; `source` None means self-attention."""
+        normalised = self.target_norm(target)
+        if source is None:
+            answer = normalised
+        else:
+            answer = (self.source_norm or self.target_norm)(source)
+        attended, weights = self.attention(normalised, answer, bias, with_weights=with_weights)
+        states = (normalised if self.residual == "normalised" else target) + self.residual_dropout(attended)
+        return states + self.residual_dropout(self.feed_forward(self.feed_forward_norm(states))), weights
+
+
+class TransformerStack(nn.Module):
+    """Layers over one target, the same source at every layer (or none: self-attention), closed by a layer norm."""
+
+    def __init__(self, dim: int, num_heads: int, num_layers: int, settings: TransformerSettings, *, is_crossmodal: bool):
+        super().__init__()
+        self.layers = nn.ModuleList(TransformerLayer(dim, num_heads, settings, is_crossmodal=is_crossmodal) for _ in range(num_layers))
+        self.final_norm = nn.LayerNorm(dim)
+
+    def forward(
+        self,
+        target: Float[Tensor, "batch target dim"],
+        source: Float[Tensor, "batch source dim"] | None,
+        bias: AttentionBias,
+        *,
+        with_weights: bool = False,
+    ) -> tuple[Float[Tensor, "batch target dim"], list[Float[Tensor, "batch 1 head target source"]]]:
+        """The target after all layers, and each layer's weights when asked for."""
+        collected: list[Tensor] = []
+        for layer in self.layers:
+            target, weights = layer(target, source, bias, with_weights=with_weights)
+            if weights is not None:
+                collected.append(weights.unsqueeze(1))
+        return self.final_norm(target), collected
+
+
+class PositionalInput(nn.Module):
+    """`drop(sqrt(dim) * x + positions)`: what enters a stack."""
+
+    def __init__(self, dim: int, *, dropout: float = 0.0):
+        super().__init__()
+        self.scale = dim**0.5
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, states: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch time dim"]:
+        """Scales, adds positions 1..time, drops."""
+        return self.dropout(states * self.scale + sinusoidal_positions(states.shape[1], states.shape[2], states))

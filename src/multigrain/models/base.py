@@ -1,0 +1,223 @@
+"""The contract that every model keeps, so that one loop trains, evaluates, saves and explains all of them.
+
+A model is built from a frozen config, a `Task` and the `FeatureSpec` of each modality it reads. It is called with a
+`Batch` and answers with a `ModelOutput`. Everything that a paper does out of the ordinary goes through a hook
+below with a default; there is never a second training loop.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from huggingface_hub import ModelHubMixin
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from multigrain import __version__
+from multigrain.errors import CheckpointError
+from multigrain.schema import MODALITIES, Batch, FeatureSpec, ModalitySequence, ModelOutput, Task
+
+CHECKPOINT_FORMAT_VERSION = 1
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a model was published."""
+
+    title: str
+    venue: str
+    year: int
+    url: str
+
+
+@dataclass(frozen=True)
+class PaperResult:
+    """One row of a published table.
+
+    Attributes:
+        dataset: such as "MOSI".
+        setting: what the row was measured on, such as "unaligned, GloVe, COVAREP, Facet".
+        convention: the metric convention, as in `docs/conventions.md` (`mult`, `mmsa`, `mag`).
+        metrics: metric name -> value, accuracies in percent as printed.
+        source: paper and table.
+    """
+
+    dataset: str
+    setting: str
+    convention: str
+    metrics: Mapping[str, float]
+    source: str
+
+
+class InputNormaliser(nn.Module):
+    """Standardises one modality's features with the training split's statistics and clips outliers.
+
+    `clip` is in standard deviations when normalising, in the features' own units otherwise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: FeatureSpec, *, normalise: bool, clip: float | None):
+        super().__init__()
+        use = normalise and spec.mean is not None and spec.std is not None
+        mean = torch.tensor(spec.mean) if use and spec.mean is not None else torch.zeros(spec.dim)
+        std = torch.tensor(spec.std) if use and spec.std is not None else torch.ones(spec.dim)
+        self.register_buffer("mean", mean.float())
+        self.register_buffer("std", torch.where(std > 1e-8, std, torch.ones_like(std)).float())
+        self.is_identity = not use
+        self.clip = clip
+
+    def forward(self, features: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch time dim"]:
+        """The features, standardised and clipped."""
+        if not self.is_identity:
+            features = (features - self.mean) / self.std
+        return features if self.clip is None else features.clamp(-self.clip, self.clip)
+
+
+class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", tags=["multimodal-sentiment-analysis"]):
+    """Base of every model.
+
+    Class attributes that a model declares:
+        name: key in `MODELS`.
+        paper: where it was published.
+        config_class: its frozen, keyword-only config dataclass.
+        modalities: those it can read.
+        needs_alignment: True when all modalities must have one step a word.
+        paper_results: published rows, to stand beside ours.
+        unmet_contracts: contract test -> why this model cannot meet it; empty for nearly all.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[Paper]
+    config_class: ClassVar[type]
+    modalities: ClassVar[tuple[str, ...]] = MODALITIES
+    needs_alignment: ClassVar[bool] = False
+    paper_results: ClassVar[tuple[PaperResult, ...]] = ()
+    unmet_contracts: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(
+        self, config: Any, task: Task, features: Mapping[str, FeatureSpec], *, normalise: bool = False, clip: float | None = None
+    ):
+        """Builds the parts that all models share.
+
+        Args:
+            config: the model's own config dataclass.
+            task: what is predicted.
+            features: specification of each modality the model is to read; a modality left out is not read.
+            normalise: standardise inputs with the specifications' statistics.
+            clip: bound on the (standardised) inputs' absolute value, or None.
+        """
+        super().__init__()
+        self.config, self.task = config, task
+        self.features = {name: features[name] for name in MODALITIES if name in features and name in self.modalities}
+        self.normalise, self.clip = normalise, clip
+        self.normalisers = nn.ModuleDict(
+            {name: InputNormaliser(spec, normalise=normalise, clip=clip) for name, spec in self.features.items()}
+        )
+
+    # What a model provides ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def forward(self, batch: Batch, with_attention: bool = False) -> ModelOutput:
+        """Predicts a batch.
+
+        Args:
+            batch: any subset of the modalities may be missing, in whole or in some rows.
+            with_attention: also return attention weights, where the model has any.
+        """
+
+    # Hooks with defaults: what some papers need beyond forward and loss -----------------------------------------
+
+    def set_progress(self, progress: float) -> None:
+        """Called before each training step with the share of training done, 0..1 (schedules inside a model)."""
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """Optimiser groups; by default all parameters at one rate (a language model would have its own)."""
+        return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad], "lr": learning_rate}]
+
+    def after_step(self, batch: Batch, output: ModelOutput) -> None:
+        """Called after each optimiser step (pseudo-labels, moving averages)."""
+
+    # What every model shares ------------------------------------------------------------------------------------
+
+    def prepare(self, batch: Batch) -> dict[str, ModalitySequence]:
+        """The modalities that this model reads, normalised, with padded steps set to zero.
+
+        Every modality of the model is there: one that the batch lacks comes as a single padded step.
+        """
+        present = batch.modalities
+        reference = next(iter(self.parameters()))
+        sequences: dict[str, ModalitySequence] = {}
+        for name, spec in self.features.items():
+            sequence = present.get(name)
+            if sequence is None:
+                sequences[name] = ModalitySequence.absent(batch.size, spec.dim, reference)
+                continue
+            if sequence.features.shape[-1] != spec.dim:
+                raise CheckpointError(
+                    f"{name} has {sequence.features.shape[-1]} features a step, but this {self.name} model was built for {spec.dim} "
+                    f"(extractor {spec.extractor!r}). Use data with the features that the model was trained on, or train a new model."
+                )
+            values = self.normalisers[name](sequence.features)
+            values = values.masked_fill(~sequence.mask.unsqueeze(-1), 0.0)  # never multiply: 0 * NaN in padding is NaN
+            sequences[name] = ModalitySequence(values, sequence.mask, sequence.readout)
+        return sequences
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> Float[Tensor, "batch label"]:
+        """Scores in the label's own units (see `Task.scores`), without dropout and without gradients."""
+        was_training = self.training
+        self.eval()
+        try:
+            device = next(iter(self.parameters())).device
+            return self.task.scores(self(batch.to(device)).prediction.float())
+        finally:
+            self.train(was_training)
+
+    # Checkpoints: safetensors + JSON -----------------------------------------------------------------------------
+
+    def description(self) -> dict[str, Any]:
+        """Everything but the weights that is needed to build this model again, as plain JSON values."""
+        return {
+            "format_version": CHECKPOINT_FORMAT_VERSION,
+            "multigrain_version": __version__,
+            "model": self.name,
+            "config": asdict(self.config),
+            "task": self.task.to_dict(),
+            "features": {name: spec.to_dict() for name, spec in self.features.items()},
+            "normalise": self.normalise,
+            "clip": self.clip,
+        }
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(state, save_directory / WEIGHTS_FILE, metadata={"format": "pt"})
+        (save_directory / CONFIG_FILE).write_text(json.dumps(self.description(), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "MultimodalModel":
+        from multigrain.models.checkpoint import build_from_description, fetch_checkpoint
+
+        hub = {key: options.get(key) for key in ("revision", "cache_dir", "force_download", "local_files_only", "token")}
+        folder = fetch_checkpoint(model_id, hub)
+        model = build_from_description(folder)
+        if not isinstance(model, cls):
+            raise CheckpointError(
+                f"{model_id} holds a {model.name!r} model, not {getattr(cls, 'name', cls.__name__)!r}. Load it with multigrain.load(...)."
+            )
+        try:
+            model.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        except Exception as error:
+            raise CheckpointError(
+                f"The weights in {folder / WEIGHTS_FILE} cannot be loaded into the model that {CONFIG_FILE} beside them describes: {error}. "
+                "The checkpoint is incomplete or was changed; fetch or train it again."
+            ) from error
+        return model.eval()

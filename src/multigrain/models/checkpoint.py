@@ -1,0 +1,80 @@
+"""Finding a checkpoint (folder, run folder or hub id) and building the model that it describes."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from multigrain.errors import CheckpointError
+from multigrain.models.base import CHECKPOINT_FORMAT_VERSION, CONFIG_FILE, WEIGHTS_FILE, MultimodalModel
+from multigrain.schema import FeatureSpec, Task
+
+
+def fetch_checkpoint(path_or_hub_id: str, hub: dict[str, Any]) -> Path:
+    """The local folder of a checkpoint: the folder itself, a run's best checkpoint, or a download from the hub.
+
+    Raises:
+        CheckpointError: there is no such folder and the hub does not have it or cannot be reached.
+    """
+    path = Path(path_or_hub_id)
+    for folder in (path, path / "checkpoints" / "best"):
+        if (folder / CONFIG_FILE).is_file() and (folder / WEIGHTS_FILE).is_file():
+            return folder
+    if path.exists():
+        raise CheckpointError(
+            f"{path} holds no checkpoint: expected {CONFIG_FILE} and {WEIGHTS_FILE} in it, or in its checkpoints/best. "
+            "Name a run folder whose training has finished an epoch, or a folder written by save_pretrained."
+        )
+    if path_or_hub_id.count("/") != 1 or path_or_hub_id.startswith((".", "~", "/")):
+        raise CheckpointError(f"There is no folder {path_or_hub_id}, and it is no hub id (owner/name) either. Check the path.")
+    from huggingface_hub import snapshot_download
+
+    try:
+        options = {key: value for key, value in hub.items() if value is not None}
+        return Path(snapshot_download(path_or_hub_id, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE], etag_timeout=5, **options))
+    except Exception as error:
+        raise CheckpointError(
+            f"There is no folder {path_or_hub_id}, and it could not be fetched from the hub ({type(error).__name__}: {error}). "
+            "Check the name and the network, or download the checkpoint elsewhere and name its folder."
+        ) from error
+
+
+def build_from_description(folder: Path) -> MultimodalModel:
+    """The model that a checkpoint's JSON describes, with fresh weights.
+
+    Raises:
+        CheckpointError: the JSON is broken, of a newer format, or names an unknown model or setting.
+    """
+    from multigrain.models import MODELS
+
+    path = folder / CONFIG_FILE
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON ({error}). The checkpoint is incomplete; fetch or train it again.") from error
+    version = description.get("format_version")
+    if version != CHECKPOINT_FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has checkpoint format version {version}; this multigrain reads version {CHECKPOINT_FORMAT_VERSION}. "
+            "Update multigrain, or save the checkpoint again with this version."
+        )
+    name = description.get("model")
+    if name not in MODELS:
+        raise CheckpointError(f"{path} names the model {name!r}; this multigrain has {sorted(MODELS)}. Update multigrain.")
+    model_class = MODELS[name]
+    known = {field.name for field in fields(model_class.config_class)}
+    unknown = sorted(set(description["config"]) - known)
+    if unknown:
+        raise CheckpointError(f"{path} sets {unknown}, which {name} does not have in this version of multigrain. Update multigrain.")
+    config = model_class.config_class(**{key: _tuples(value) for key, value in description["config"].items()})
+    return model_class(
+        config,
+        Task.from_dict(description["task"]),
+        {modality: FeatureSpec.from_dict(values) for modality, values in description["features"].items()},
+        normalise=description["normalise"],
+        clip=description["clip"],
+    )
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,233 @@
+"""MCMuT: two modalities climb together, each level asking several of the other's levels.
+
+For each unordered pair of modalities two streams grow in step: Z_{beta->alpha} (alpha asks, beta answers) and
+Z_{alpha->beta}. Level i of one attends levels j < i of the other:
+
+    X^_m = Conv1D(X_m);  Z_m^[0] = sqrt(d) X^_m + PE(T_m)                                     (Eqs. 1-2)
+    H^[i] = { CM(LN(Z_{beta->alpha}^[i-1]), LN(Z_{alpha->beta}^[j])) }_j                      (Eqs. 3-4)
+    A^[i] = multi-scale attention over H^[i]
+    R = A^[i] + LN(Z_{beta->alpha}^[i-1]);  Z_{beta->alpha}^[i] = R + f(LN(R))                (Eq. 5)
+
+Which j: see `mcmut_levels.source_levels` (blocks of one multi-scale layer and L-1 single-scale layers; three variants).
+
+Source: Ma, Yao, Liang and Liu, "Multi-scale Cooperative Multimodal Transformers for Multimodal Sentiment Analysis in
+Videos", AAAI 2023. What the paper leaves open is decided in docs/decisions/mcmut-open-points.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from multigrain.layers.attention import AttentionBias
+from multigrain.layers.head import ResidualHead
+from multigrain.layers.masking import read_step
+from multigrain.layers.multi_scale import MultiScaleAttention, ScaleAggregation
+from multigrain.layers.temporal_projection import TemporalProjection
+from multigrain.layers.transformer import FeedForward, PositionalInput, TransformerSettings, TransformerStack
+from multigrain.models.base import MultimodalModel, Paper, PaperResult
+from multigrain.models.mcmut_levels import Interaction, SourceScales, needed_levels, reverse, source_levels, stream_depth
+from multigrain.models.settings import directions, require, require_heads, require_rates, require_targets
+from multigrain.schema import MODALITIES, Batch, FeatureSpec, ModalitySequence, ModelOutput, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class MCMuTConfig:
+    """Settings of MCMuT.
+
+    Attributes:
+        width: d, the common width of the modalities.
+        num_heads: attention heads; divides width.
+        num_blocks: B, blocks of a stream; or one number per modality, as `{text: 4, audio: 2, vision: 2}`.
+        layers_per_block: L.
+        interaction: `block` is MCMuT; `dense`, `local_dense` and `global` are the paper's variants.
+        source_scales: `all`, or `lowest`: attend level 0 alone, which makes `dense` a MulT.
+        uses_scale_attention: weigh scales by attention; otherwise their plain mean.
+        targets: the modalities whose streams are read for the prediction.
+        num_summary_layers: layers of the self-attention stack over each target's concatenated streams.
+        kernel_size: of the convolution over time, odd.
+        attention_dropout: on all attention weights (0.2 in the paper).
+        hidden_dropout: inside feed-forward layers (0.1 in the paper: "full-connection layers").
+        text_dropout, embedding_dropout, output_dropout: on the text features, on low-level features, in the head.
+    """
+
+    width: int = 40
+    num_heads: int = 5
+    num_blocks: int | dict[str, int] = 4
+    layers_per_block: int = 3
+    interaction: Interaction = "block"
+    source_scales: SourceScales = "all"
+    uses_scale_attention: bool = True
+    targets: tuple[str, ...] = MODALITIES
+    num_summary_layers: int = 3
+    kernel_size: int = 1
+    attention_dropout: float = 0.2
+    hidden_dropout: float = 0.1
+    text_dropout: float = 0.0
+    embedding_dropout: float = 0.0
+    output_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Checks every value."""
+        require_heads("mcmut", self.width, self.num_heads)
+        blocks = self.num_blocks if isinstance(self.num_blocks, dict) else dict.fromkeys(MODALITIES, self.num_blocks)
+        require(set(blocks) <= set(MODALITIES), "mcmut", "num_blocks", self.num_blocks, f"a number, or numbers for {list(MODALITIES)}")
+        require(min(blocks.values(), default=0) >= 1, "mcmut", "num_blocks", self.num_blocks, "at least 1 everywhere")
+        require(self.layers_per_block >= 1, "mcmut", "layers_per_block", self.layers_per_block, "at least 1")
+        require(self.num_summary_layers >= 1, "mcmut", "num_summary_layers", self.num_summary_layers, "at least 1")
+        require(self.kernel_size % 2 == 1 and self.kernel_size > 0, "mcmut", "kernel_size", self.kernel_size, "an odd number")
+        require_targets("mcmut", self.targets)
+        require_rates("mcmut", {name: getattr(self, name) for name in self.__dataclass_fields__ if name.endswith("dropout")})
+
+    def blocks(self, modality: str) -> int:
+        """B of the streams whose target is `modality`."""
+        if isinstance(self.num_blocks, dict):
+            require(modality in self.num_blocks, "mcmut", "num_blocks", self.num_blocks, f"a number for {modality} too")
+            return self.num_blocks[modality]
+        return self.num_blocks
+
+    def depth(self, modality: str) -> int:
+        """Levels above the low-level one of the streams whose target is `modality`."""
+        return stream_depth(self.interaction, self.blocks(modality), self.layers_per_block)
+
+
+class MultiScaleLayer(nn.Module):
+    """One level of a stream: a MACT layer, or a CT layer where it attends a single scale."""
+
+    def __init__(self, config: MCMuTConfig, num_scales: int):
+        super().__init__()
+        self.target_norm = nn.LayerNorm(config.width)
+        self.source_norm = nn.LayerNorm(config.width)
+        self.crossmodal = MultiScaleAttention(config.width, config.num_heads, num_scales, dropout=config.attention_dropout)
+        aggregates = num_scales > 1 and config.uses_scale_attention
+        self.aggregation = (
+            ScaleAggregation(config.width, config.num_heads, num_scales, dropout=config.attention_dropout) if aggregates else None
+        )
+        self.feed_forward_norm = nn.LayerNorm(config.width)
+        self.feed_forward = FeedForward(config.width, hidden_dropout=config.hidden_dropout)
+
+    def forward(
+        self, target: Float[Tensor, "batch target dim"], sources: list[Tensor], bias: AttentionBias, *, with_weights: bool = False
+    ) -> tuple[Float[Tensor, "batch target dim"], Float[Tensor, "batch scale head target source"] | None]:
+        """The target stream's next level, from its last one and the source stream's levels."""
+        normalised = self.target_norm(target)
+        scales = self.source_norm(torch.stack(sources))
+        candidates, weights = self.crossmodal(normalised, scales, bias, with_weights=with_weights)  # Eqs. 3-4
+        if self.aggregation is not None:
+            aggregated = self.aggregation(candidates)
+        else:
+            aggregated = candidates[0] if len(sources) == 1 else candidates.mean(dim=0)
+        residual = aggregated + normalised
+        return residual + self.feed_forward(self.feed_forward_norm(residual)), weights  # Eq. 5
+
+
+class MCMuT(MultimodalModel):
+    """The multi-scale cooperative multimodal Transformer."""
+
+    name: ClassVar[str] = "mcmut"
+    config_class: ClassVar[type] = MCMuTConfig
+    paper: ClassVar[Paper] = Paper(
+        "Multi-scale Cooperative Multimodal Transformers for Multimodal Sentiment Analysis in Videos",
+        "AAAI",
+        2023,
+        "https://doi.org/10.1609/aaai.v37i11.26575",
+    )
+
+    def __init__(
+        self, config: MCMuTConfig, task: Task, features: Mapping[str, FeatureSpec], *, normalise: bool = False, clip: float | None = None
+    ):
+        super().__init__(config, task, features, normalise=normalise, clip=clip)
+        self.sources = directions("mcmut", config.targets, self.features)
+        outputs = tuple(f"{source}_to_{target}" for target, sources in self.sources.items() for source in sources)
+        streams = tuple(f"{source}_to_{target}" for source in self.features for target in self.features if source != target)
+        depths = {stream: config.depth(stream.partition("_to_")[2]) for stream in streams}
+        self.asks = {
+            stream: {
+                level: source_levels(config.interaction, level, config.layers_per_block, depths[reverse(stream)], config.source_scales)
+                for level in range(1, depths[stream] + 1)
+            }
+            for stream in streams
+        }
+        needed = needed_levels(outputs, self.asks, depths)
+        self.projections = nn.ModuleDict(
+            {name: TemporalProjection(spec.dim, config.width, kernel_size=config.kernel_size) for name, spec in self.features.items()}
+        )
+        self.text_dropout = nn.Dropout(config.text_dropout)
+        self.low_level_input = PositionalInput(config.width, dropout=config.embedding_dropout)
+        self.streams = nn.ModuleDict(
+            {
+                stream: nn.ModuleList(MultiScaleLayer(config, len(self.asks[stream][level])) for level in sorted(needed[stream]))
+                for stream in streams
+                if needed[stream]
+            }
+        )
+        self.final_norms = nn.ModuleDict({stream: nn.LayerNorm(config.width) for stream in outputs})
+        target_width = config.width * (len(self.features) - 1)
+        settings = TransformerSettings(attention_dropout=config.attention_dropout, hidden_dropout=config.hidden_dropout)
+        self.summary_input = PositionalInput(target_width, dropout=config.embedding_dropout)
+        self.summary = nn.ModuleDict(
+            {
+                target: TransformerStack(target_width, config.num_heads, config.num_summary_layers, settings, is_crossmodal=False)
+                for target in self.sources
+            }
+        )
+        self.head = ResidualHead(target_width * len(self.sources), task.head_dim, dropout=config.output_dropout)
+
+    def forward(self, batch: Batch, with_attention: bool = False) -> ModelOutput:
+        """Predicts a batch; `attention["audio_to_text"]` holds one tensor per level of that stream."""
+        sequences = self.prepare(batch)
+        low_level = {name: self._low_level(name, sequence) for name, sequence in sequences.items()}  # Eqs. 1-2
+        biases = {name: AttentionBias.from_mask(sequence.mask) for name, sequence in sequences.items()}
+        levels, attention = self._climb(low_level, biases, with_attention)  # Eqs. 3-5
+        summaries = []
+        for target, sources in self.sources.items():
+            streams = [self.final_norms[f"{source}_to_{target}"](levels[f"{source}_to_{target}"][-1]) for source in sources]
+            summaries.append(self._summary(target, torch.cat(streams, dim=-1), sequences[target], biases[target]))
+        fused = torch.cat(summaries, dim=-1)
+        prediction, hidden = self.head(fused)
+        return ModelOutput(prediction, representations={"fused": fused, "hidden": hidden}, attention=attention)
+
+    def _low_level(self, name: str, sequence: ModalitySequence) -> Tensor:
+        features = self.text_dropout(sequence.features) if name == "text" else sequence.features
+        return self.low_level_input(self.projections[name](features, sequence.mask))
+
+    def _climb(
+        self, low_level: dict[str, Tensor], biases: dict[str, AttentionBias], with_attention: bool
+    ) -> tuple[dict[str, list[Tensor]], dict[str, list[Tensor]]]:
+        """All streams, level by level: both of a tower are computed from levels below, then both move on."""
+        levels = {stream: [low_level[stream.partition("_to_")[2]]] for stream in self.asks}
+        attention: dict[str, list[Tensor]] = {}
+        for level in range(1, max(len(layers) for layers in self.streams.values()) + 1):
+            for stream, layers in self.streams.items():
+                if level > len(layers):
+                    continue
+                asked = [levels[reverse(stream)][below] for below in self.asks[stream][level]]
+                source = stream.partition("_to_")[0]
+                states, weights = layers[level - 1](levels[stream][level - 1], asked, biases[source], with_weights=with_attention)
+                levels[stream].append(states)
+                if weights is not None:
+                    attention.setdefault(stream, []).append(weights)
+        return levels, attention
+
+    def _summary(self, target: str, streams: Tensor, sequence: ModalitySequence, bias: AttentionBias) -> Tensor:
+        states, _ = self.summary[target](self.summary_input(streams), None, bias)
+        return read_step(states, sequence.readout, sequence.mask)
+
+    paper_results: ClassVar[tuple[PaperResult, ...]] = tuple(
+        PaperResult(
+            dataset,
+            setting,
+            "mult",
+            {"accuracy_7": accuracy_7, "accuracy_2_non0": accuracy_2, "f1_non0": f1, "mae": mae, "correlation": correlation},
+            f"MCMuT paper, {table}",
+        )
+        for dataset, setting, accuracy_7, accuracy_2, f1, mae, correlation, table in (
+            ("MOSI", "aligned; GloVe, COVAREP, Facet", 40.7, 83.9, 83.2, 0.866, 0.701, "Table 1"),
+            ("MOSI", "unaligned; GloVe, COVAREP, Facet", 40.3, 82.2, 82.3, 0.885, 0.691, "Table 1"),
+            ("MOSEI", "aligned; GloVe, COVAREP, Facet", 52.4, 83.1, 82.8, 0.582, 0.706, "Table 2"),
+            ("MOSEI", "unaligned; GloVe, COVAREP, Facet", 51.8, 83.0, 82.8, 0.588, 0.699, "Table 2"),
+        )
+    )

@@ -1,0 +1,190 @@
+"""Reading recipes: YAML file, dotted overrides, checks of every key and value, and the recipes of the package."""
+
+import os
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from multigrain.errors import RecipeError, nearest
+from multigrain.training.recipe import DataRecipe, EvaluationRecipe, ModelRecipe, Recipe, TaskRecipe, TrainingRecipe
+
+SECTIONS: dict[str, type] = {"data": DataRecipe, "task": TaskRecipe, "training": TrainingRecipe, "evaluation": EvaluationRecipe}
+TOP_KEYS = ("name", "data", "task", "model", "training", "evaluation")
+
+
+def list_recipes() -> dict[str, Path]:
+    """The recipes that come with multigrain: name such as "planted/mcmut" -> file."""
+    folder = Path(str(resources.files("multigrain"))) / "recipes"
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
+
+
+def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe and checks it.
+
+    Args:
+        path_or_name: a YAML file, or the name of one of `list_recipes()`.
+        overrides: such as "training.learning_rate=3e-4"; a later one wins.
+
+    Returns:
+        The recipe with every setting filled in. A relative path of a store is taken from the current directory.
+
+    Raises:
+        RecipeError: there is no such recipe, a key is unknown, or a value has the wrong type or is out of range.
+    """
+    path = find_recipe(path_or_name)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}. Mend the file at that place.") from error
+    except OSError as error:
+        raise RecipeError(f"The recipe {path} cannot be read ({error.strerror}). Check the path and its permissions.") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path} holds {type(values).__name__}; expected a mapping with the keys {', '.join(TOP_KEYS)}.")
+    values.setdefault("name", path.stem)
+    for override in overrides:
+        _set_override(values, override)
+    return recipe_from_dict(values, source=str(path))
+
+
+def find_recipe(path_or_name: str | Path) -> Path:
+    """The file of a recipe given by path or by name.
+
+    Raises:
+        RecipeError: there is neither such a file nor such a recipe in the package.
+    """
+    path = Path(path_or_name)
+    if path.is_file():
+        return path
+    known = list_recipes()
+    name = str(path_or_name)
+    if name in known:
+        return known[name]
+    raise RecipeError(
+        f"There is no recipe {name!r}: it is neither a file nor one of the package's recipes.{nearest(name, list(known))} "
+        "`multigrain list recipes` shows them all."
+    )
+
+
+def recipe_from_dict(values: Mapping[str, Any], source: str = "recipe") -> Recipe:
+    """A recipe from plain values in the form of the YAML file.
+
+    Args:
+        values: as `Recipe.to_dict` gives them; what is left out takes its default.
+        source: what error messages call the recipe.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    try:
+        _check_keys(values, TOP_KEYS, "")
+        for section in ("data", "model"):
+            if values.get(section) is None:
+                raise RecipeError(f"the section {section!r} is missing. {_section_example(section)}")
+        parsed = {section: kind(**_parse_section(values.get(section), kind, section)) for section, kind in SECTIONS.items()}
+        name = _parse_value(values.get("name", "recipe"), str, "name")
+        recipe = Recipe(name=name, model=_parse_model(values["model"]), **parsed)
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {error}") from error
+    store = os.path.abspath(os.path.expanduser(recipe.data.store))
+    data = DataRecipe(**{**{entry.name: getattr(recipe.data, entry.name) for entry in fields(DataRecipe)}, "store": store})
+    return Recipe(
+        name=recipe.name, data=data, model=recipe.model, task=recipe.task, training=recipe.training, evaluation=recipe.evaluation
+    )
+
+
+def _section_example(section: str) -> str:
+    return {"data": "Write `data: {store: path/to/NAME.store}`.", "model": "Write `model: {name: mcmut}`."}[section]
+
+
+def _set_override(values: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise RecipeError(f"The override {override!r} is not of the form KEY=VALUE. Write for instance training.epochs=10.")
+    *parents, last = key.split(".")
+    place = values
+    for parent in parents:
+        if not isinstance(place.get(parent), dict):
+            place[parent] = {}
+        place = place[parent]
+    place[last] = value
+
+
+def _check_keys(values: Mapping[str, Any], known: Sequence[str], section: str) -> None:
+    prefix = f"{section}." if section else ""
+    for key in values:
+        if key not in known:
+            raise RecipeError(f"unknown key {prefix + str(key)!r}.{_nearest_key(str(key), known, prefix)} Known here: {', '.join(known)}.")
+
+
+def _nearest_key(key: str, known: Sequence[str], prefix: str) -> str:
+    suggestion = nearest(key, list(known))
+    return suggestion.replace("'", f"'{prefix}", 1) if suggestion else ""
+
+
+def _parse_section(values: Any, kind: type, section: str) -> dict[str, Any]:
+    if values is None:
+        values = {}
+    if not isinstance(values, Mapping):
+        raise RecipeError(f"the section {section!r} holds {values!r}; expected a mapping of keys to values.")
+    _check_keys(values, [entry.name for entry in fields(kind)], section)
+    hints = get_type_hints(kind)
+    for entry in fields(kind):
+        if entry.default is MISSING and entry.default_factory is MISSING and entry.name not in values:
+            raise RecipeError(f"the key '{section}.{entry.name}' is missing. {_section_example(section)}")
+    return {key: _parse_value(value, hints[key], f"{section}.{key}") for key, value in values.items()}
+
+
+def _parse_model(values: Any) -> ModelRecipe:
+    from multigrain.models import MODELS
+
+    if isinstance(values, str):
+        values = {"name": values}
+    if not isinstance(values, Mapping) or "name" not in values:
+        raise RecipeError(f"the key 'model.name' is missing. Write `model: {{name: NAME}}` with a NAME of {', '.join(MODELS)}.")
+    name = values["name"]
+    if name not in MODELS:
+        raise RecipeError(f"model.name is {name!r}, which is no model of multigrain.{nearest(str(name), list(MODELS))} There are {', '.join(MODELS)}.")
+    config_class = MODELS[name].config_class
+    settings = {key: value for key, value in values.items() if key != "name"}
+    _check_keys(settings, ["name", *(entry.name for entry in fields(config_class))], "model")
+    hints = get_type_hints(config_class)
+    parsed = {key: _parse_value(value, hints[key], f"model.{key}") for key, value in settings.items()}
+    try:
+        config = config_class(**parsed)
+    except (ValueError, TypeError, RecipeError) as error:
+        raise RecipeError(f"the settings of the model {name!r} do not go together: {error}") from error
+    return ModelRecipe(name=name, config=asdict(config))
+
+
+def _parse_value(value: Any, kind: Any, key: str) -> Any:
+    """One value, converted to its declared type by jsonargparse (text from the command line included)."""
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False, default_env=False)
+    parser.add_argument("--value", type=kind)
+    try:
+        return parser.parse_object({"value": value}, defaults=False).value
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise RecipeError(f"{key} is {value!r}; expected {describe_type(kind)}. Change it in the recipe or on the command line.") from error
+
+
+def describe_type(kind: Any) -> str:
+    """A type in words for an error message, such as "a whole number or null"."""
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null", Any: "any value"}
+    if kind in names:
+        return names[kind]
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, inner))
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe_type(entry) for entry in inner)
+    if origin in (tuple, list):
+        return f"a list such as [a, b], each entry {describe_type(inner[0])}" if inner else "a list"
+    if origin in (dict, Mapping):
+        return "a mapping of keys to values"
+    return str(getattr(kind, "__name__", kind))
