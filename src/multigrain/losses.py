@@ -56,9 +56,7 @@ def loss_name(task: Task, kind: str | None) -> str:
     return kind
 
 
-def task_loss(
-    task: Task, prediction: Float[Tensor, "batch head"], label: Float[Tensor, "batch label"], kind: str | None = None
-) -> Float[Tensor, ""]:
+def task_loss(task: Task, prediction: Float[Tensor, "batch head"], label: Float[Tensor, "batch label"], kind: str | None = None) -> Float[Tensor, ""]:
     """The loss of a batch.
 
     Args:

@@ -1,0 +1,72 @@
+"""The command `multigrain`. Whatever a user can mend is one paragraph on stderr and exit code 2, never a traceback."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from multigrain import __version__
+from multigrain.errors import MultigrainError
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"multigrain {__version__}")
+        raise typer.Exit
+
+
+def _top(version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False) -> None:
+    """Multimodal sentiment analysis in videos: train, evaluate and compare MulT, MCMuT and their baselines."""
+
+
+def build_app() -> typer.Typer:
+    """The command line with all of its commands."""
+    import importlib.util  # temporary until every command is there
+
+    names = [name for name in ("train", "evaluate", "data", "list") if importlib.util.find_spec(f"multigrain.cli.{name}")]
+
+    app = typer.Typer(name="multigrain", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, callback=_top)
+    registers: Sequence[Callable[[typer.Typer], None]] = [importlib.import_module(f"multigrain.cli.{name}").register for name in names]
+    for register in registers:
+        register(app)
+    return app
+
+
+def print_problem(message: str) -> None:
+    """Prints one paragraph to stderr, wrapped where stderr is a terminal and in one line elsewhere."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    console.print(Text(message), soft_wrap=not console.is_terminal)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: as in sys.argv[1:], which they default to.
+
+    Returns:
+        The exit code: 0 when all went well, 1 when a command found something wrong with the data, 2 for an error that
+        the user can mend, 130 after Ctrl-C.
+    """
+    warnings.showwarning = _show_warning
+    try:
+        build_app()(args=arguments, prog_name="multigrain")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except MultigrainError as error:
+        print_problem(f"Error: {error}")
+        return USER_ERROR
+    except KeyboardInterrupt as error:
+        print_problem(str(error) or "Interrupted.")
+        return INTERRUPTED
+    return 0
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print_problem(f"Warning: {message}")

@@ -20,7 +20,7 @@ The label is, with `m_i = (-1 if contradicted else 1) * (2 if stressed else 1)`,
 
     y = g + label_noise * normal,    g = 3 tanh(sum_i s_i m_i / 3).
 
-It is not clipped, so that the noise is the same everywhere; about one label in a thousand lies just outside -3..3. Whoever knows the words and which
+It is not clipped, so that the noise is the same everywhere; about one label in 250 lies just outside -3..3. Whoever knows the words and which
 event belongs to which word knows `g` and nothing can be known of the noise: `g` is the oracle's prediction. What each kind
 of model that does not bind across modalities can reach at best is computed in `multigrain.data.planted_limits`.
 

@@ -35,7 +35,7 @@ from jaxtyping import Float
 
 from multigrain.data.planted_generator import PlantedConfig, allowed_steps
 
-Sums = Float[np.ndarray, " sum"]
+Sums = Float[np.ndarray, " _"]
 """Probabilities of the values `-largest .. largest`."""
 
 
@@ -113,7 +113,7 @@ def _seen_or_not(probability: float, seen: float) -> list[tuple[float, float]]:
 def _explained_variance(config: PlantedConfig, positive_types: list[tuple[float, Sums]]) -> float:
     """`Var(E[y | X])`; the mean of `y` is 0, since polarities are fair coins."""
     types = [(share / 2, values) for share, values in positive_types] + [(share / 2, values[::-1]) for share, values in positive_types]
-    return _mean_over_counts(config, lambda count: _second_moment(types, count, math.factorial(count), np.ones(1)))
+    return _mean_over_counts(config, lambda count: _second_moment(types, count, float(math.factorial(count)), np.ones(1)))
 
 
 def _second_moment(types: list[tuple[float, Sums]], count: int, weight: float, total: Sums) -> float:

@@ -92,6 +92,16 @@ class Split(Dataset[Utterance]):
         self._check_modalities([modality])
         return self._tensors[f"{modality}/lengths"]
 
+    def starts(self, modality: str) -> Int[np.ndarray, " utterances"]:
+        """The row of `values` where each utterance's sequence begins; utterances in one context may share it."""
+        self._check_modalities([modality])
+        return self._tensors[f"{modality}/starts"]
+
+    def readouts(self, modality: str) -> Int[np.ndarray, " utterances"] | None:
+        """The step that stands for each utterance where the data set is in context, or None: the last step."""
+        self._check_modalities([modality])
+        return self._tensors.get(f"{modality}/readout")
+
     def values(self, modality: str) -> Float[np.ndarray, "steps dim"]:
         """All sequences of a modality one after another, memory-mapped and read-only."""
         self._check_modalities([modality])

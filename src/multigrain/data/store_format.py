@@ -24,7 +24,7 @@ MANIFEST_FILE = "manifest.json"
 PARTIAL_MARK = ".partial-"
 COPY_CHUNK_BYTES = 4 << 20
 HEADER_LIMIT_BYTES = 1 << 20  # ours hold about a dozen tensors: some 1,000 bytes
-_DTYPES = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
 
 
 @dataclass(frozen=True, kw_only=True)

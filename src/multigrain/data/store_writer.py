@@ -199,9 +199,8 @@ class StoreWriter:
         length = 0 if values is None else len(values)
         start = modality.total_steps
         if values is not None:
-            key, checksum = utterance.context_key, 0
-            if key is not None:
-                checksum = zlib.crc32(values.data)
+            key = utterance.context_key
+            checksum = 0 if key is None else zlib.crc32(values.data)
             known = None if key is None else modality.shared.get(key)
             if known is None:
                 self._write_rows(modality, name, values, utterance)
@@ -219,9 +218,8 @@ class StoreWriter:
         modality.readout.append(max(length - 1, 0) if utterance.readout is None or not length else utterance.readout)
 
     def _write_rows(self, modality: _ModalityRows, name: str, values: np.ndarray, utterance: Utterance) -> None:
-        finite: np.ndarray | None = np.isfinite(values)
-        if finite is not None and finite.all():
-            finite = None
+        is_finite = np.isfinite(values)
+        finite = None if is_finite.all() else is_finite
         if utterance.split == "train":
             self._statistics[name].add(values, finite)
         if finite is not None:
@@ -373,8 +371,8 @@ class StoreWriter:
             self.discard()
             reason = "the disk is full" if error.errno in _DISK_FULL else f"{error.strerror or error}"
             raise DataError(
-                f"The store {self.path} could not be written: {reason}. Nothing of it was left behind. Free some space or choose "
-                "another place (conversion needs about twice the size of the largest array on top of the store), and check that you may write there."
+                f"The store {self.path} could not be written: {reason}. Nothing of it was left behind. Free some space or choose another "
+                "place (while it is assembled, the store takes its own size and once more its largest array), and check that you may write there."
             ) from error
 
 
@@ -391,12 +389,5 @@ def _check_destination(path: Path, overwrite: bool) -> None:
 
 
 def _record_line(utterance: Utterance) -> bytes:
-    record = {
-        "id": utterance.id,
-        "group": utterance.group,
-        "text": utterance.text,
-        "words": None if utterance.words is None else list(utterance.words),
-        "start_seconds": utterance.start_seconds,
-        "end_seconds": utterance.end_seconds,
-    }
-    return json.dumps(record, ensure_ascii=False).encode() + b"\n"
+    names = ("id", "group", "text", "words", "start_seconds", "end_seconds")
+    return json.dumps({name: getattr(utterance, name) for name in names}, ensure_ascii=False).encode() + b"\n"

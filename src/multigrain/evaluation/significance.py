@@ -20,6 +20,8 @@ from multigrain.metrics import Metric
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
+ROUNDING = 1e-12
+"""Differences below this are no difference: what is left when equal sums are added in another order."""
 CHUNK_NUMBERS = 2_000_000
 """Resampling counts held in memory at a time (16 MB)."""
 
@@ -147,5 +149,5 @@ def _test(metric: Metric, tables: Sequence[np.ndarray], num_model_seeds: int, dr
     if len(defined) == 0 or np.isnan(difference):
         return PairedTest(difference, float("nan"), float("nan"), float("nan"))
     low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    turned = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
+    turned = min(int((defined <= ROUNDING).sum()), int((defined >= -ROUNDING).sum()))
     return PairedTest(difference, float(low), float(high), min(1.0, 2 * (turned + 1) / (len(defined) + 1)))

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from huggingface_hub import ModelHubMixin
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from multigrain import __version__
@@ -203,21 +203,35 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         (save_directory / CONFIG_FILE).write_text(json.dumps(self.description(), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "MultimodalModel":
-        from multigrain.models.checkpoint import build_from_description, fetch_checkpoint
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+    ) -> "MultimodalModel":
+        """A trained model in evaluation mode, from a checkpoint folder, a run folder or the hub.
 
-        hub = {key: options.get(key) for key in ("revision", "cache_dir", "force_download", "local_files_only", "token")}
-        folder = fetch_checkpoint(model_id, hub)
+        Replaces the mixin's method, which would try to decode our JSON into constructor arguments by itself.
+
+        Raises:
+            CheckpointError: it cannot be found, is incomplete, or holds another model than this class.
+        """
+        from multigrain.models.checkpoint import build_from_description, fetch_checkpoint, read_weights
+
+        options = {
+            "revision": revision,
+            "cache_dir": cache_dir,
+            "force_download": force_download,
+            "local_files_only": local_files_only,
+            "token": token,
+        }
+        folder = fetch_checkpoint(str(pretrained_model_name_or_path), options)
         model = build_from_description(folder)
         if not isinstance(model, cls):
-            raise CheckpointError(
-                f"{model_id} holds a {model.name!r} model, not {getattr(cls, 'name', cls.__name__)!r}. Load it with multigrain.load(...)."
-            )
-        try:
-            model.load_state_dict(load_file(folder / WEIGHTS_FILE))
-        except Exception as error:
-            raise CheckpointError(
-                f"The weights in {folder / WEIGHTS_FILE} cannot be loaded into the model that {CONFIG_FILE} beside them describes: {error}. "
-                "The checkpoint is incomplete or was changed; fetch or train it again."
-            ) from error
+            raise CheckpointError(f"{folder} holds a {model.name!r} model, not {cls.name!r}. Load it with multigrain.load(...).")
+        read_weights(model, folder / WEIGHTS_FILE)
         return model.eval()

@@ -5,6 +5,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
 from multigrain.errors import CheckpointError
 from multigrain.models.base import CHECKPOINT_FORMAT_VERSION, CONFIG_FILE, WEIGHTS_FILE, MultimodalModel
 from multigrain.schema import FeatureSpec, Task
@@ -74,6 +77,21 @@ def build_from_description(folder: Path) -> MultimodalModel:
         normalise=description["normalise"],
         clip=description["clip"],
     )
+
+
+def read_weights(model: MultimodalModel, path: Path) -> None:
+    """Copies the weights of a safetensors file into a model.
+
+    Raises:
+        CheckpointError: the file is truncated, or does not fit the model.
+    """
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise CheckpointError(
+            f"The weights in {path} cannot be read into the model that {CONFIG_FILE} beside them describes: {error}. "
+            "The checkpoint is incomplete or was changed; fetch or train it again."
+        ) from error
 
 
 def _tuples(value: Any) -> Any:

@@ -92,9 +92,7 @@ def recipe_from_dict(values: Mapping[str, Any], source: str = "recipe") -> Recip
         raise RecipeError(f"{source}: {error}") from error
     store = os.path.abspath(os.path.expanduser(recipe.data.store))
     data = DataRecipe(**{**{entry.name: getattr(recipe.data, entry.name) for entry in fields(DataRecipe)}, "store": store})
-    return Recipe(
-        name=recipe.name, data=data, model=recipe.model, task=recipe.task, training=recipe.training, evaluation=recipe.evaluation
-    )
+    return Recipe(name=recipe.name, data=data, model=recipe.model, task=recipe.task, training=recipe.training, evaluation=recipe.evaluation)
 
 
 def _section_example(section: str) -> str:
@@ -148,7 +146,9 @@ def _parse_model(values: Any) -> ModelRecipe:
         raise RecipeError(f"the key 'model.name' is missing. Write `model: {{name: NAME}}` with a NAME of {', '.join(MODELS)}.")
     name = values["name"]
     if name not in MODELS:
-        raise RecipeError(f"model.name is {name!r}, which is no model of multigrain.{nearest(str(name), list(MODELS))} There are {', '.join(MODELS)}.")
+        raise RecipeError(
+            f"model.name is {name!r}, which is no model of multigrain.{nearest(str(name), list(MODELS))} There are {', '.join(MODELS)}."
+        )
     config_class = MODELS[name].config_class
     settings = {key: value for key, value in values.items() if key != "name"}
     _check_keys(settings, ["name", *(entry.name for entry in fields(config_class))], "model")

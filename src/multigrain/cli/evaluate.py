@@ -1,0 +1,125 @@
+"""`multigrain evaluate`, `multigrain compare` and `multigrain demo`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from multigrain.errors import RecipeError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from multigrain.evaluation.comparison import Comparison
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("evaluate")(evaluate)
+    app.command("compare")(compare_recipes)
+    app.command("demo")(demo)
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/NAME/seed-0.")],
+    store: Annotated[Path | None, typer.Option(help="Predict this store afresh instead of scoring the run's own predictions.")] = None,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    convention: Annotated[str, typer.Option(help="Of the metrics: default, mult, mmsa or mag (docs/conventions.md).")] = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON at full precision.")] = False,
+) -> None:
+    """Scores a finished run on a split."""
+    import json
+
+    from multigrain.evaluation.evaluate import evaluate_run
+    from multigrain.evaluation.tables import metric_table, null_for_nan, to_rich
+
+    values = evaluate_run(run, store, split, convention)
+    if as_json:
+        result = {"run": str(run), "store": None if store is None else str(store), "split": split, "convention": convention, "metrics": values}
+        typer.echo(json.dumps(null_for_nan(result), indent=2))
+        return
+    _console().print(to_rich(metric_table(values, f"{run}: {split} split, convention {convention}")))
+
+
+def compare_recipes(
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE... [KEY=VALUE]...", help="Names or files of recipes; overrides for all of them.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0..N-1 of each recipe.")] = 5,
+    workers: Annotated[int, typer.Option(min=1, help="Runs to train at once; each on one thread when there are several.")] = 1,
+    reference: Annotated[str | None, typer.Option(help="The recipe that the others are tested against (default: the last).")] = None,
+    overrides: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Such as training.epochs=10; may be repeated.")] = None,
+    convention: Annotated[str, typer.Option(help="Of the metrics: default, mult, mmsa or mag (docs/conventions.md).")] = "default",
+    split: Annotated[str, typer.Option(help="valid or test.")] = "test",
+    runs_root: Annotated[Path, typer.Option(help="Runs go to RUNS-ROOT/NAME/seed-S.")] = Path("runs"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete runs of another recipe or store that are in the way.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON at full precision.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Also write a report as one HTML file.")] = None,
+) -> None:
+    """Trains recipes with several seeds and prints one table: means, intervals, paired tests, published values."""
+    if as_json + as_markdown + as_latex > 1:
+        raise RecipeError("Choose one of --json, --markdown and --latex.")
+    from multigrain.evaluation.compare import compare
+    from multigrain.evaluation.tables import to_json, to_latex, to_markdown
+
+    comparison = compare(
+        [name for name in recipes if "=" not in name],
+        seeds=seeds,
+        runs_root=runs_root,
+        workers=workers,
+        reference=reference,
+        overwrite=overwrite,
+        overrides=[*(name for name in recipes if "=" in name), *(overrides or [])],
+        convention=convention,
+        split=split,
+        progress=_progress,
+    )
+    if as_json:
+        typer.echo(to_json(comparison), nl=False)
+    elif as_markdown or as_latex:
+        from multigrain.evaluation.tables import differences_table, results_table
+
+        render = to_markdown if as_markdown else to_latex
+        typer.echo("\n".join(render(table) for table in (results_table(comparison), differences_table(comparison))), nl=False)
+    else:
+        print_comparison(comparison)
+    if report is not None:
+        from multigrain.report import write_report
+
+        _progress(f"Report written to {write_report(report, comparison)}")
+    if comparison.failures:
+        raise typer.Exit(1)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the data set, the runs and the report.")] = Path("demo"),
+    workers: Annotated[int, typer.Option(min=1, help="Models to train at once.")] = 2,
+) -> None:
+    """Makes the planted data set, trains MCMuT, MulT and a late-fusion LSTM on it, and writes a report."""
+    from multigrain.demo import run_demo
+
+    result = run_demo(out, workers=workers, progress=_progress)
+    print_comparison(result.comparison)
+    typer.echo(f"The report with all pictures: {result.report}")
+
+
+def print_comparison(comparison: "Comparison") -> None:
+    """Prints a comparison's headline metrics, differences and cost to the terminal."""
+    from multigrain.evaluation.tables import HEADLINE_METRICS, differences_table, results_table, to_rich
+
+    headline = tuple(name for name in HEADLINE_METRICS if name in comparison.metrics) or None
+    console = _console()
+    console.print(to_rich(results_table(comparison, headline)))
+    console.print(to_rich(differences_table(comparison)))
+
+
+def _console() -> "Console":
+    """A console that is wide enough for tables where the output is a file or a pipe."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=150)
+
+
+def _progress(line: str) -> None:
+    typer.echo(line, err=True)

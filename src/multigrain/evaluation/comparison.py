@@ -1,0 +1,226 @@
+"""The result of a comparison: one row a model, with intervals over seeds, a paired test and the published values.
+
+All runs of a comparison were trained and are measured on the same store, so that the test can be paired.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from multigrain.errors import DataError, RecipeError, nearest
+from multigrain.evaluation.evaluate import RunFacts
+from multigrain.evaluation.predict import Predictions
+from multigrain.evaluation.significance import Interval, PairedTest, interval_over_seeds, paired_bootstrap
+from multigrain.evaluation.training_pool import FailedRun
+from multigrain.metrics import compute_metrics, metrics_for
+from multigrain.models.base import PaperResult
+from multigrain.schema import Task
+
+if TYPE_CHECKING:
+    from multigrain.data.store import Store
+
+NOT_CROSSMODAL: tuple[str, ...] = ("unimodal", "lf_lstm")
+"""Models that never let one modality ask another: the baselines of a planted comparison."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRow:
+    """What a comparison says about one recipe.
+
+    Attributes:
+        name: of the recipe.
+        model: key in `MODELS`.
+        seeds: those that completed.
+        run_folders: of these seeds.
+        values: metric -> its value for each seed.
+        intervals: metric -> mean and 95 % interval over seeds.
+        tests: metric -> paired test against the reference; empty for the reference itself.
+        published: rows of the model's paper on the same data set, with their settings.
+        parameters: trained numbers of the model.
+        seconds_per_epoch: mean over seeds; None where unknown.
+        share_of_the_way: on planted data: (correlation - best baseline) / (oracle - best baseline), or None.
+    """
+
+    name: str
+    model: str
+    seeds: tuple[int, ...]
+    run_folders: tuple[str, ...]
+    values: dict[str, tuple[float, ...]]
+    intervals: dict[str, Interval]
+    tests: dict[str, PairedTest]
+    published: tuple[PaperResult, ...]
+    parameters: int
+    seconds_per_epoch: float | None
+    share_of_the_way: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A comparison's result.
+
+    Attributes:
+        rows: one per recipe that has at least one completed run, in the order asked for.
+        reference: name of the row that the others are tested against.
+        metrics: names, in the order of the table.
+        task: what was predicted.
+        split, convention: what the numbers were measured on, and how.
+        num_utterances: of that split.
+        store, store_fingerprint: the data.
+        oracle: on planted data: metric -> value of the best possible prediction on this split; None otherwise.
+        baseline: name of the best row that is not crossmodal, on planted data; None otherwise.
+        failures: runs that ended without results.
+    """
+
+    rows: tuple[ModelRow, ...]
+    reference: str
+    metrics: tuple[str, ...]
+    task: Task
+    split: str
+    convention: str
+    num_utterances: int
+    store: str
+    store_fingerprint: str
+    oracle: dict[str, float] | None = None
+    baseline: str | None = None
+    failures: tuple[FailedRun, ...] = ()
+
+    def row(self, name: str) -> ModelRow:
+        """The row of a recipe by name."""
+        return next(row for row in self.rows if row.name == name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as plain values, unrounded."""
+        return asdict(self) | {"task": self.task.to_dict()}
+
+
+def summarise(
+    completed: Mapping[str, Sequence[RunFacts]],
+    *,
+    store: str | Path,
+    reference: str | None = None,
+    metrics: Sequence[str] | None = None,
+    convention: str = "default",
+    split: str = "test",
+    failures: Sequence[FailedRun] = (),
+) -> Comparison:
+    """Compares completed runs, without training anything.
+
+    Args:
+        completed: name -> its completed runs, one a seed, at least one.
+        store: that all of them were trained on.
+        reference, metrics, convention, split: as for `compare`.
+        failures: runs to mention as failed.
+
+    Raises:
+        DataError: there is no completed run, or the runs' predictions are not of the same utterances.
+        RecipeError: an unknown metric.
+    """
+    if not completed:
+        reasons = " ".join(f"{failure.name} seed {failure.seed}: {failure.reason}." for failure in failures)
+        raise DataError(f"Not one run completed, so there is nothing to compare. {reasons}")
+    from multigrain.data.store import Store
+
+    opened = Store.open(Path(store))
+    task = next(iter(completed.values()))[0].task
+    names = _metric_names(task, convention, metrics)
+    predictions = {name: [run.predictions(split) for run in runs] for name, runs in completed.items()}
+    chosen = reference if reference is not None and reference in completed else list(completed)[-1]
+    rows = [_row(name, runs, predictions, chosen, task, convention, names, f"{name} {opened.path.name}") for name, runs in completed.items()]
+    oracle = _oracle(opened, split)
+    baseline = _best_baseline(rows) if oracle is not None else None
+    if oracle is not None and baseline is not None:
+        rows = [_with_share(row, baseline, oracle) for row in rows]
+    return Comparison(
+        rows=tuple(rows),
+        reference=chosen,
+        metrics=tuple(names),
+        task=task,
+        split=split,
+        convention=convention,
+        num_utterances=len(predictions[chosen][0].ids),
+        store=str(opened.path),
+        store_fingerprint=opened.fingerprint,
+        oracle=oracle,
+        baseline=None if baseline is None else baseline.name,
+        failures=tuple(failures),
+    )
+
+
+def _oracle(store: "Store", split: str) -> dict[str, float] | None:
+    """The metrics of a planted store's best possible prediction, which no other store knows."""
+    planted = (store.manifest.get("extra") or {}).get("planted") or {}
+    return (planted.get("oracle") or {}).get(split)
+
+
+def _metric_names(task: Task, convention: str, wanted: Sequence[str] | None) -> list[str]:
+    known = list(metrics_for(task, convention))
+    for name in wanted or ():
+        if name not in known:
+            raise RecipeError(f"There is no metric {name!r} for this task.{nearest(name, known)} Its metrics are {', '.join(known)}.")
+    return list(wanted) if wanted else known
+
+
+def _row(
+    name: str,
+    runs: Sequence[RunFacts],
+    predictions: Mapping[str, Sequence[Predictions]],
+    reference: str,
+    task: Task,
+    convention: str,
+    metrics: Sequence[str],
+    dataset: str,
+) -> ModelRow:
+    scored = [_scores(run, task, convention) for run in predictions[name]]
+    values = {metric: tuple(score[metric] for score in scored) for metric in metrics}
+    chosen = {metric: definition for metric, definition in metrics_for(task, convention).items() if metric in metrics}
+    seconds = [run.results["seconds_per_epoch"] for run in runs if run.results.get("seconds_per_epoch") is not None]
+    model = str(runs[0].results.get("model", runs[0].run.get("model")))
+    return ModelRow(
+        name=name,
+        model=model,
+        seeds=tuple(run.results["seed"] for run in runs),
+        run_folders=tuple(str(run.folder) for run in runs),
+        values=values,
+        intervals={metric: interval_over_seeds(value) for metric, value in values.items()},
+        tests={} if name == reference else paired_bootstrap(predictions[name], predictions[reference], chosen),
+        published=published_results(model, dataset),
+        parameters=int(runs[0].results["parameters"]),
+        seconds_per_epoch=fmean(seconds) if seconds else None,
+    )
+
+
+def _scores(predictions: Predictions, task: Task, convention: str) -> dict[str, float]:
+    if predictions.labels is None:
+        raise DataError("The split compared on has no labels. Compare the runs on a split that has labels.")
+    return compute_metrics(task, predictions.scores, predictions.labels, convention, predictions.ids)
+
+
+def published_results(model: str, dataset: str) -> tuple[PaperResult, ...]:
+    """A model's published rows on a data set.
+
+    Args:
+        model: key in `MODELS`.
+        dataset: words that name the data, such as "mosi/mcmut mosi_unaligned.store"; a row counts when its own
+            data set's name is one of them.
+    """
+    from multigrain.models import MODELS
+
+    words = set(re.split(r"[^a-z0-9]+", dataset.lower()))
+    results = MODELS[model].paper_results if model in MODELS else ()
+    return tuple(result for result in results if re.sub(r"[^a-z0-9]", "", result.dataset.lower().removeprefix("cmu-")) in words)
+
+
+def _best_baseline(rows: Sequence[ModelRow]) -> ModelRow | None:
+    baselines = [row for row in rows if row.model in NOT_CROSSMODAL and "correlation" in row.intervals]
+    return max(baselines, key=lambda row: row.intervals["correlation"].mean, default=None)
+
+
+def _with_share(row: ModelRow, baseline: ModelRow, oracle: Mapping[str, float]) -> ModelRow:
+    if row.model in NOT_CROSSMODAL:
+        return row
+    start = baseline.intervals["correlation"].mean
+    way = oracle["correlation"] - start
+    return replace(row, share_of_the_way=(row.intervals["correlation"].mean - start) / way if way > 0 else None)

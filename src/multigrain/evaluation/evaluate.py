@@ -1,0 +1,148 @@
+"""Evaluating a finished run: from its own predictions, or afresh on a store."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multigrain.errors import CheckpointError, DataError
+from multigrain.evaluation.predict import Predictions, predict_split, read_predictions
+from multigrain.metrics import compute_metrics
+from multigrain.schema import Task
+
+if TYPE_CHECKING:
+    from multigrain.data.store import Store
+    from multigrain.models.base import MultimodalModel
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run folder says about itself (see `docs/architecture.md`).
+
+    Attributes:
+        folder: the run folder.
+        run: content of `run.json`.
+        results: content of `results.json`; empty while the run has not completed.
+    """
+
+    folder: Path
+    run: dict[str, Any]
+    results: dict[str, Any]
+
+    @property
+    def is_completed(self) -> bool:
+        """True when training has ended as it should."""
+        return self.run.get("status") == "completed" and bool(self.results)
+
+    @property
+    def task(self) -> Task:
+        """What the run's model predicts, from its checkpoint.
+
+        Raises:
+            CheckpointError: the run has no checkpoint, or a damaged one.
+        """
+        path = self.folder / "checkpoints" / "best" / "config.json"
+        try:
+            return Task.from_dict(json.loads(path.read_text(encoding="utf-8"))["task"])
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"{path} cannot be read as a checkpoint's description ({error}). The run has not finished an epoch or was damaged; "
+                "resume it with `multigrain train --resume` or train it again."
+            ) from error
+
+    def predictions(self, split: str) -> Predictions:
+        """The run's own predictions on a split.
+
+        Raises:
+            DataError: the run has none for that split.
+        """
+        path = self.folder / "predictions" / f"{split}.csv"
+        if not path.is_file():
+            there = sorted(entry.stem for entry in path.parent.glob("*.csv"))
+            raise DataError(
+                f"The run {self.folder} holds no predictions for the split {split!r}; it has {there or 'none at all'}. "
+                "Name one of these, or give the store with --store to predict afresh."
+            )
+        return read_predictions(path)
+
+
+def read_run(run_folder: str | os.PathLike[str]) -> RunFacts:
+    """Reads what a run folder says about itself.
+
+    Raises:
+        DataError: the folder is missing, is no run folder, or its JSON is damaged.
+    """
+    folder = Path(run_folder)
+    path = folder / "run.json"
+    if not path.is_file():
+        reason = "there is no such folder" if not folder.exists() else "it holds no run.json"
+        raise DataError(f"{folder} is not a run folder: {reason}. Give a folder that `multigrain train` has written, such as runs/NAME/seed-0.")
+    results = folder / "results.json"
+    return RunFacts(folder, _read_json(path), _read_json(results) if results.is_file() else {})
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}). The run was damaged; train it again.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds {type(content).__name__}; expected a JSON object. The run was damaged; train it again.")
+    return content
+
+
+def evaluate_run(
+    run_folder: str | os.PathLike[str],
+    store: "str | os.PathLike[str] | None" = None,
+    split: str = "test",
+    convention: str = "default",
+) -> dict[str, float]:
+    """The metrics of a run on a split.
+
+    Args:
+        run_folder: as `multigrain train` wrote it.
+        store: without one, the predictions that the run itself wrote are scored, so that the data is not read
+            again; with one, the run's best checkpoint predicts that store's split afresh.
+        split: `train`, `valid` or `test`.
+        convention: key of `multigrain.metrics.CONVENTIONS`.
+
+    Returns:
+        Metric name -> value, unrounded (see `multigrain.metrics.compute_metrics`).
+
+    Raises:
+        DataError: no such run, split or predictions; a split without labels; NaN anywhere.
+        CheckpointError: the store's features or task are not those that the model was trained on.
+    """
+    facts = read_run(run_folder)
+    if store is None:
+        task, predictions = facts.task, facts.predictions(split)
+    else:
+        task, predictions = _predict_afresh(facts, store, split)
+    if predictions.labels is None:
+        raise DataError(f"The split {split!r} has no labels, so there is nothing to score against. Evaluate a labelled split.")
+    return compute_metrics(task, predictions.scores, predictions.labels, convention, predictions.ids)
+
+
+def _predict_afresh(facts: RunFacts, path: "str | os.PathLike[str]", split: str) -> tuple[Task, Predictions]:
+    from multigrain.data.store import Store
+    from multigrain.models import load
+    from multigrain.training.compatibility import check_features
+
+    store = Store.open(Path(path))
+    model = load(str(facts.folder / "checkpoints" / "best"))
+    check_features(model, store)
+    _check_labels(model, store)
+    return model.task, predict_split(model, store.split(split))
+
+
+def _check_labels(model: "MultimodalModel", store: "Store") -> None:
+    if _label_kind(model.task) != _label_kind(store.task):
+        raise CheckpointError(
+            f"The {model.name} model predicts {_label_kind(model.task)}, but {store.path} is labelled with {_label_kind(store.task)}. "
+            "Evaluate it on a store with the labels that it was trained on."
+        )
+
+
+def _label_kind(task: Task) -> str:
+    return "emotions " + ", ".join(task.emotions) if task.kind == "emotions" else f"scores in {task.minimum:g}..{task.maximum:g}"

@@ -1,0 +1,96 @@
+"""Does a store fit a model? Asked before anything is computed, so that nothing fails in the middle of a run."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from multigrain.data.store import Split, Store
+from multigrain.errors import CheckpointError, DataError
+from multigrain.models.base import MultimodalModel
+from multigrain.schema import MODALITIES
+
+
+def choose_modalities(store: Store, readable: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The modalities to train on, in the usual order.
+
+    Args:
+        store: what there is.
+        readable: what the model can read.
+        wanted: what the recipe asks for; None for all.
+
+    Raises:
+        DataError: the store lacks a modality that is asked for, or has none that the model reads.
+    """
+    missing = [name for name in wanted or () if name not in store.features]
+    if missing:
+        raise DataError(
+            f"The recipe asks for the modality {missing[0]!r} (data.modalities), but the store {store.path} has only "
+            f"{', '.join(store.features)}. Change data.modalities, or convert the data set with that modality."
+        )
+    chosen = tuple(name for name in MODALITIES if name in store.features and name in readable and (wanted is None or name in wanted))
+    if not chosen:
+        raise DataError(
+            f"The model reads {', '.join(readable)}, but of these the recipe and the store {store.path} leave none "
+            f"(the store has {', '.join(store.features)}). Change data.modalities or the model."
+        )
+    return chosen
+
+
+def check_features(model: MultimodalModel, store: Store) -> None:
+    """Checks that a store holds the features that a model was trained on.
+
+    Raises:
+        CheckpointError: a modality is missing, or has another width, extractor or version.
+    """
+    for name, spec in model.features.items():
+        other = store.features.get(name)
+        difference = "it is not in the store" if other is None else spec.difference(other)
+        if difference is not None:
+            raise CheckpointError(
+                f"The model was trained on other {name} features than the store {store.path} holds: {difference} (model against store). "
+                "Its predictions there would mean nothing. Use a store made with the same extractor, or train a new model on this one."
+            )
+
+
+def check_alignment(model: MultimodalModel, splits: Sequence[Split]) -> None:
+    """Checks that all modalities have one step a word, where the model needs it.
+
+    Raises:
+        DataError: some utterance has more steps in one modality than in another.
+    """
+    if not model.needs_alignment:
+        return
+    names = list(model.features)
+    for split in splits:
+        lengths = np.stack([split.lengths(name) for name in names])
+        longest = lengths.max(axis=0)
+        wrong = np.flatnonzero(((lengths != longest) & (lengths > 0)).any(axis=0))
+        if wrong.size:
+            found = ", ".join(f"{name} {lengths[i, wrong[0]]}" for i, name in enumerate(names))
+            raise DataError(
+                f"The model {model.name!r} needs aligned data (as many steps in every modality), but in split {split.name!r} "
+                f"{wrong.size} of {len(split)} utterances are not; the first is {split.ids[wrong[0]]!r} with {found} steps. "
+                "Use an aligned store, or a model that does without, such as mult or mcmut."
+            )
+
+
+def check_labels(split: Split, label_dim: int) -> None:
+    """Checks that a split can be trained or validated on.
+
+    Raises:
+        DataError: it is empty, unlabelled, has labels of another width or labels that are not finite.
+    """
+    labels = split.labels
+    if len(split) == 0 or labels is None:
+        raise DataError(f"The split {split.name!r} has {'no utterances' if len(split) == 0 else 'no labels'}; training needs labelled ones.")
+    if labels.shape[1] != label_dim:
+        raise DataError(
+            f"The split {split.name!r} has {labels.shape[1]} labels an utterance, but the task has {label_dim}. "
+            "Check the recipe's task section against the store."
+        )
+    wrong = np.flatnonzero(~np.isfinite(labels.numpy()).all(axis=1))
+    if wrong.size:
+        raise DataError(
+            f"{wrong.size} of {len(split)} labels in split {split.name!r} are not finite; the first is that of "
+            f"{split.ids[wrong[0]]!r}. Drop these utterances and convert the data set again."
+        )

@@ -1,0 +1,324 @@
+"""Training one run from a recipe and a seed: the only training loop there is."""
+
+import datetime
+import logging
+import os
+import platform
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import numpy as np
+import torch
+from rich.console import Console
+
+from multigrain import __version__
+from multigrain.data.batching import LengthBucketSampler
+from multigrain.data.store import Split, Store
+from multigrain.errors import MultigrainError, RecipeError, TrainingError, nearest
+from multigrain.evaluation.predict import predict_split, write_predictions
+from multigrain.losses import loss_name
+from multigrain.metrics import compute_metrics, metrics_for
+from multigrain.models import MODELS, build_model
+from multigrain.models import load as load_model
+from multigrain.models.base import MultimodalModel
+from multigrain.schema import Task
+from multigrain.training.callbacks import ConsoleProgress, EpochRecorder, log_epoch, reseed
+from multigrain.training.compatibility import check_alignment, check_labels, choose_modalities
+from multigrain.training.epoch_batches import EpochBatches
+from multigrain.training.loggers import check_loggers, make_loggers
+from multigrain.training.module import TrainingModule
+from multigrain.training.progress import Progress
+from multigrain.training.recipe import Recipe
+from multigrain.training.run_folder import RunFolder, write_errors, write_json
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C; the message says how to go on."""
+
+
+def train_run(
+    recipe: Recipe, *, run_folder: str | Path, seed: int, resume: bool = False, overwrite: bool = False, show_progress: bool = True
+) -> dict[str, Any]:
+    """Trains a model, chooses the best epoch by validation, and scores it once on the valid and test splits.
+
+    Args:
+        recipe: from `load_recipe`.
+        run_folder: where everything of this run goes, and nothing of any other; see `docs/architecture.md`.
+        seed: of the weights, the order of the data and dropout.
+        resume: continue a run that was interrupted; a completed one is left as it is.
+        overwrite: delete a run that is in the folder.
+        show_progress: print a line an epoch to stderr.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        MultigrainError: what is wrong with recipe, store or folder; or a loss that is not finite.
+        TrainingInterrupted: Ctrl-C; the run can be resumed.
+    """
+    folder, store = RunFolder(run_folder), Store.open(recipe.data.store)
+    console = Console(stderr=True, quiet=not show_progress)
+    model, higher_is_better = prepare_model(recipe, store, seed)
+    is_first = int(os.environ.get("LOCAL_RANK", "0")) == 0  # the other processes of DDP run this function too
+    if is_first:
+        if resume and folder.path.exists():
+            check_resume(folder, recipe, store, seed)
+            if folder.info()["status"] == "completed":
+                console.print(f"The run {folder.path} is complete; there is nothing to resume.", highlight=False, soft_wrap=True)
+                return folder.results()
+            with write_errors(folder.path):
+                folder.set_status("running")
+        else:
+            folder.create(recipe, _run_info(folder, recipe, store, seed, model), overwrite=overwrite)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(recipe.training.num_threads or threads)
+        fit(recipe, folder, store, model, seed, higher_is_better, console, is_first=is_first)
+        return finish(recipe, folder, store, model) if is_first else {}
+    except KeyboardInterrupt as error:
+        _note_status(folder, "interrupted")
+        raise TrainingInterrupted(f"Interrupted. Continue with: multigrain train --resume {folder.path}") from error
+    except Exception:
+        _note_status(folder, "failed")
+        raise
+    finally:
+        torch.set_num_threads(threads)
+
+
+def prepare_model(recipe: Recipe, store: Store, seed: int) -> tuple[MultimodalModel, bool]:
+    """A fresh model for a store, after checking that recipe, store and model go together.
+
+    Returns:
+        The model, and whether a higher value of the monitored metric is better.
+
+    Raises:
+        MultigrainError: they do not.
+    """
+    task = recipe.task.apply(store.task)
+    if task.label_dim != store.task.label_dim:
+        raise RecipeError(f"task.kind is {task.kind!r}, but the store {store.path} has labels for {store.task.kind!r}. Leave task.kind out.")
+    loss_name(task, recipe.training.loss)
+    check_loggers(recipe.training.loggers)
+    higher_is_better = monitor_direction(recipe.training.monitor, task, recipe.evaluation.convention)
+    names = choose_modalities(store, MODELS[recipe.model.name].modalities, recipe.data.modalities)
+    for split in ("train", "valid"):
+        check_labels(store.split(split), task.label_dim)
+    reseed(seed, 0)
+    features = {name: store.features[name] for name in names}
+    model = build_model(recipe.model.name, recipe.model.config, task, features, normalise=recipe.data.normalise, clip=recipe.data.clip)
+    check_alignment(model, list(store.splits.values()))
+    return model, higher_is_better
+
+
+def monitor_direction(monitor: str, task: Task, convention: str) -> bool:
+    """Whether a higher value of a validation metric is better.
+
+    Raises:
+        RecipeError: the task has no such metric under this convention.
+    """
+    if monitor == "valid_loss":
+        return False
+    metrics = metrics_for(task, convention)
+    if monitor not in metrics:
+        known = ["valid_loss", *metrics]
+        raise RecipeError(
+            f"training.monitor is {monitor!r}; expected one of {', '.join(known)} (a {task.kind} task, convention {convention!r})."
+            f"{nearest(monitor, known)}"
+        )
+    return metrics[monitor].higher_is_better
+
+
+def _run_info(folder: RunFolder, recipe: Recipe, store: Store, seed: int, model: MultimodalModel) -> dict[str, Any]:
+    return {
+        "name": folder.path.name,
+        "status": "running",
+        "seed": seed,
+        "recipe": recipe.name,
+        "model": recipe.model.name,
+        "multigrain_version": __version__,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lightning": version("lightning"),
+            "numpy": np.__version__,
+        },
+        "store": str(store.path),
+        "store_fingerprint": store.fingerprint,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+    }
+
+
+def check_resume(folder: RunFolder, recipe: Recipe, store: Store, seed: int) -> None:
+    """Checks that the run in a folder is the one that is to be continued.
+
+    Raises:
+        TrainingError: it is no run, or was started with another recipe, seed or data set.
+    """
+    before, after = folder.recipe().to_dict(), recipe.to_dict()
+    advice = "A run is resumed with what it was started with: `multigrain train --resume RUN` alone; or start it anew with --overwrite."
+    for section in before:
+        old, new = before[section], after[section]
+        if isinstance(old, dict):
+            for key in sorted({*old, *new}):
+                if old.get(key) != new.get(key) and (section, key) != ("data", "store"):
+                    raise TrainingError(f"{folder.path} was started with {section}.{key} = {old.get(key)!r}, not {new.get(key)!r}. {advice}")
+    info = folder.info()
+    if info["seed"] != seed:
+        raise TrainingError(f"{folder.path} was started with seed {info['seed']}, not {seed}. {advice}")
+    if info["store_fingerprint"] != store.fingerprint:
+        raise TrainingError(
+            f"{folder.path} was started on a store with the fingerprint {info['store_fingerprint'][:12]}..., but {store.path} now has "
+            f"{store.fingerprint[:12]}...: its content has changed. Bring the old store back, or start the run anew with --overwrite."
+        )
+
+
+def fit(
+    recipe: Recipe,
+    folder: RunFolder,
+    store: Store,
+    model: MultimodalModel,
+    seed: int,
+    higher_is_better: bool,
+    console: Console,
+    *,
+    is_first: bool = True,
+) -> None:
+    """Trains from where the run folder stands to the last epoch; everything is left in the run folder."""
+    training = recipe.training
+    state = folder.load_last()
+    progress = Progress(**state["progress"]) if state else Progress()
+    if is_first:
+        with write_errors(folder.path):
+            folder.cut_back(progress.epoch)
+    if progress.is_finished:
+        return
+    rank, names = int(os.environ.get("LOCAL_RANK", "0")), list(model.features)
+    train_batches = _batches(store.split("train"), recipe, names, seed=seed, shuffle=True, rank=rank)
+    valid_batches = _batches(store.split("valid"), recipe, names, seed=seed, shuffle=False, rank=rank)
+    module = TrainingModule(model, training, train_batches, valid_batches)
+    module.progress = progress
+    recorder = EpochRecorder(recipe, folder, seed, higher_is_better)
+    with _quiet_lightning(), write_errors(folder.path):
+        loggers = _loggers(folder, training.loggers) if is_first else []
+        trainer = lightning.Trainer(
+            accelerator=training.accelerator,
+            devices=training.devices,
+            strategy="auto" if training.devices == 1 else "ddp",
+            precision=training.precision,
+            max_epochs=training.epochs - progress.epoch,
+            logger=loggers,
+            callbacks=[recorder, ConsoleProgress(recorder, console, training.monitor)],
+            default_root_dir=folder.path,
+            use_distributed_sampler=False,
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            log_every_n_steps=10**9,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        if state:
+            model.load_state_dict(state["model"])
+            module.optimizer_state = state["optimizer"]
+            trainer.precision_plugin.load_state_dict(state["precision"])
+        _fit(trainer, module)
+
+
+def _batches(split: Split, recipe: Recipe, names: list[str], *, seed: int, shuffle: bool, rank: int) -> EpochBatches:
+    training = recipe.training
+    sampler = LengthBucketSampler(
+        {name: split.lengths(name) for name in names},
+        batch_utterances=training.batch_utterances,
+        batch_steps=training.batch_steps,
+        shuffle=shuffle,
+        seed=seed,
+    )
+    pin = training.accelerator in ("auto", "gpu") and torch.cuda.is_available()
+    return EpochBatches(split, sampler, modalities=names, num_workers=training.num_workers, pin_memory=pin, num_replicas=training.devices, rank=rank)
+
+
+def _loggers(folder: RunFolder, names: tuple[str, ...]) -> list[Any]:
+    """The run's loggers, with the epochs that are already on record played back into TensorBoard and CSV."""
+    loggers = make_loggers(folder, names)
+    for record, timing in zip(folder.lines(folder.metrics_file), folder.lines(folder.timing_file), strict=True):
+        log_epoch(loggers[:2], record, timing)
+    return loggers
+
+
+def _fit(trainer: lightning.Trainer, module: TrainingModule) -> None:
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if is_main else None
+    try:
+        trainer.fit(module)
+    except SystemExit as error:  # Lightning makes an exit of Ctrl-C
+        raise KeyboardInterrupt from error
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, handler)
+        for entry in trainer.loggers:
+            entry.finalize("success")
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Lightning's notes on hardware, tips and its own settings say nothing to our users."""
+    names = ("lightning.pytorch", "lightning.fabric", "lightning")
+    levels = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+def finish(recipe: Recipe, folder: RunFolder, store: Store, like: MultimodalModel) -> dict[str, Any]:
+    """Predicts valid and test once with the best checkpoint; writes predictions and results.json."""
+    model = load_model(str(folder.best))
+    model.to(next(like.parameters()).device)
+    progress = Progress(**(folder.load_last() or {})["progress"])
+    splits: dict[str, Any] = {}
+    with write_errors(folder.path):
+        for name in ("valid", "test"):
+            if name not in store.splits:
+                continue
+            predictions = predict_split(model, store.split(name))
+            write_predictions(folder.predictions_file(name), predictions, model.task)
+            if predictions.labels is not None:
+                splits[name] = compute_metrics(model.task, predictions.scores, predictions.labels, recipe.evaluation.convention, ids=predictions.ids)
+        timing = folder.lines(folder.timing_file)
+        results = {
+            "model": recipe.model.name,
+            "seed": folder.info()["seed"],
+            "best_epoch": progress.best_epoch,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "seconds_per_epoch": float(np.mean([line["seconds"] for line in timing])),
+            "splits": splits,
+        }
+        write_json(folder.results_file, results)
+        folder.set_status("completed")
+    return folder.results()
+
+
+def _note_status(folder: RunFolder, status: str) -> None:
+    """Notes how a run ended; where even that cannot be written, the error that ended it is what the user hears of."""
+    try:
+        if folder.is_run and int(os.environ.get("LOCAL_RANK", "0")) == 0:
+            folder.set_status(status)
+    except (OSError, MultigrainError) as error:
+        logger.warning("The status %r could not be written into %s: %s", status, folder.info_file, error)

@@ -1,0 +1,82 @@
+"""Fixtures that several tests share: real data where this checkout has it, and tiny made stores."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multigrain.data.store import Store, StoreWriter
+from multigrain.schema import FeatureSpec, Task, Utterance
+
+SHARED = Path(__file__).parents[1].parent / "shared"
+DIMS = {"text": 6, "audio": 4, "vision": 5}
+STEPS_PER_WORD = {"text": 1, "audio": 3, "vision": 2}
+
+
+def _shared_folder(name: str) -> Path:
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"needs the shared folder {name!r} beside the checkout (../shared/{name}), which is not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets; the test is skipped where there is none."""
+    return _shared_folder("data")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of recorded outputs of other implementations; the test is skipped where there is none."""
+    return _shared_folder("golden")
+
+
+def random_utterances(
+    counts: Mapping[str, int], *, task: Task | None = None, modalities: tuple[str, ...] = ("text", "audio", "vision"), seed: int = 0
+) -> list[Utterance]:
+    """Utterances of random features, 1 to 8 words long, with labels that fit the task; three utterances a group."""
+    task, generator = task or Task(), np.random.default_rng(seed)
+    utterances = []
+    for split, count in counts.items():
+        for index in range(count):
+            words = int(generator.integers(1, 9))
+            features = {
+                name: generator.normal(size=(words * STEPS_PER_WORD[name] + int(generator.integers(2)), DIMS[name])).astype(np.float32)
+                for name in modalities
+            }
+            label = generator.uniform(task.minimum, task.maximum)
+            if task.kind == "classification":
+                label = float(generator.choice(task.class_values))
+            if task.kind == "emotions":
+                label = generator.integers(0, 2, size=len(task.emotions)).astype(float)
+            group = f"{split}_video_{index // 3}"
+            utterances.append(Utterance(id=f"{group}_{index % 3}", split=split, group=group, features=features, label=label, text="so it is"))
+    return utterances
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> Callable[..., Store]:
+    """A function that writes a tiny store of random utterances and opens it.
+
+    Its arguments, all by name: `name` of the folder, `counts` by split, `task`, `modalities`, `seed`, `extra`.
+    """
+
+    def make(
+        *,
+        name: str = "tiny.store",
+        counts: Mapping[str, int] | None = None,
+        task: Task | None = None,
+        modalities: tuple[str, ...] = ("text", "audio", "vision"),
+        seed: int = 0,
+        extra: Mapping[str, object] | None = None,
+    ) -> Store:
+        task = task or Task()
+        features = {modality: FeatureSpec(dim=DIMS[modality], extractor="random") for modality in modalities}
+        with StoreWriter(tmp_path / name, task=task, features=features, extra=extra) as writer:
+            for utterance in random_utterances(counts or {"train": 12, "valid": 6, "test": 6}, task=task, modalities=modalities, seed=seed):
+                writer.add(utterance)
+        return Store.open(tmp_path / name)
+
+    return make

@@ -1,0 +1,246 @@
+"""What every model in MODELS must keep; a new model is covered by its line in the registry.
+
+A model that cannot meet one of these names it in `unmet_contracts` with the reason, and is skipped with that reason.
+"""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+
+from multigrain.errors import CheckpointError
+from multigrain.models import MODELS, build_model, load
+from multigrain.models.base import MultimodalModel
+from multigrain.schema import Batch, FeatureSpec, ModalitySequence, Task
+
+FEATURES = {"text": FeatureSpec(dim=6), "audio": FeatureSpec(dim=4), "vision": FeatureSpec(dim=5)}
+LENGTHS = {"text": [5, 1, 3, 4], "audio": [7, 2, 9, 1], "vision": [8, 11, 3, 6]}
+SMALL = {"width": 8, "num_heads": 2, "num_blocks": 2, "layers_per_block": 2, "num_layers": 2, "num_summary_layers": 1}
+TASKS = {"regression": Task(), "classification": Task(kind="classification"), "emotions": Task(kind="emotions")}
+
+pytestmark = pytest.mark.parametrize("name", sorted(MODELS))
+
+
+def small_model(name: str, task: Task | None = None, *, dropout: bool = False, seed: int = 0) -> MultimodalModel:
+    """The model at a small size, without dropout unless asked for."""
+    known = [field.name for field in fields(MODELS[name].config_class)]
+    config = {key: value for key, value in SMALL.items() if key in known}
+    if not dropout:
+        config |= {key: 0.0 for key in known if key.endswith(("dropout", "dropout_text", "dropout_audio", "dropout_vision"))}
+    torch.manual_seed(seed)
+    return build_model(name, config, task or Task(), FEATURES)
+
+
+def random_batch(size: int = 4, seed: int = 0, task: Task | None = None, *, times: int | None = None) -> Batch:
+    """Random utterances of unequal lengths (the same content whatever `times`, the padded length)."""
+    generator = np.random.default_rng(seed)
+    lengths = {name: (values * size)[:size] for name, values in LENGTHS.items()}
+    arrays = {}
+    for name, spec in FEATURES.items():
+        padded = np.zeros((size, times or max(lengths[name]), spec.dim), np.float32)
+        for row, length in enumerate(lengths[name]):
+            padded[row, :length] = generator.normal(size=(length, spec.dim))
+        arrays[name] = padded
+    columns = (task or Task()).label_dim
+    label = generator.integers(0, 2, (size, columns)) if columns > 1 else generator.uniform(-3, 3, (size, 1))
+    return Batch.from_arrays(**arrays, lengths=lengths, label=label)
+
+
+def predict(model: MultimodalModel, batch: Batch) -> torch.Tensor:
+    model.eval()
+    with torch.no_grad():
+        return model(batch).prediction
+
+
+def rows(batch: Batch, chosen: list[int]) -> Batch:
+    picked = {
+        name: ModalitySequence(sequence.features[chosen], sequence.mask[chosen], sequence.readout[chosen])
+        for name, sequence in batch.modalities.items()
+    }
+    return Batch(**picked, ids=tuple(batch.ids[row] for row in chosen))
+
+
+def require_contract(name: str, contract: str) -> None:
+    if contract in MODELS[name].unmet_contracts:
+        pytest.skip(f"{name}: {MODELS[name].unmet_contracts[contract]}")
+
+
+def test_content_of_padding_never_changes_a_prediction(name: str) -> None:
+    require_contract(name, "padding")
+    model, batch = small_model(name), random_batch()
+    expected = predict(model, batch)
+    for sequence in batch.modalities.values():
+        sequence.features[~sequence.mask] = float("nan")
+    torch.testing.assert_close(predict(model, batch), expected, rtol=0, atol=0)
+
+
+def test_length_of_padding_never_changes_a_prediction(name: str) -> None:
+    require_contract(name, "padding")
+    model = small_model(name)
+    torch.testing.assert_close(predict(model, random_batch(times=23)), predict(model, random_batch()), rtol=0, atol=2e-6)
+
+
+def test_order_and_company_in_a_batch_never_change_a_prediction(name: str) -> None:
+    require_contract(name, "composition")
+    model, batch = small_model(name), random_batch()
+    expected = predict(model, batch)
+    order = [2, 0, 3, 1]
+    torch.testing.assert_close(predict(model, rows(batch, order)), expected[order], rtol=0, atol=2e-6)
+    for row in range(4):
+        torch.testing.assert_close(predict(model, rows(batch, [row])), expected[[row]], rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_every_parameter_gets_a_gradient(name: str, task: str) -> None:
+    model, batch = small_model(name, TASKS[task]), random_batch(task=TASKS[task])
+    output = model(batch)
+    assert output.prediction.shape == (4, TASKS[task].head_dim)
+    (output.prediction.square().sum() + sum(output.losses.values())).backward()
+    for parameter, value in model.named_parameters():
+        assert value.grad is not None, parameter
+        assert bool(torch.isfinite(value.grad).all()), parameter
+        assert value.ndim < 2 or bool((value.grad != 0).any()), parameter
+
+
+def test_overfits_eight_utterances(name: str) -> None:
+    model, batch = small_model(name, seed=1), random_batch(8, seed=1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    first = None
+    for _ in range(60):
+        output = model(batch)
+        loss = (output.prediction - batch.label).square().mean() + sum(output.losses.values())
+        first = first if first is not None else loss.item()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.1 * first
+
+
+def test_saving_and_loading_gives_equal_predictions(name: str, tmp_path) -> None:
+    model, batch = small_model(name, dropout=True), random_batch()
+    expected = predict(model, batch)
+    model.save_pretrained(tmp_path / "checkpoint")
+    assert {"config.json", "model.safetensors"} <= {path.name for path in (tmp_path / "checkpoint").iterdir()}
+    loaded = load(str(tmp_path / "checkpoint"))
+    assert type(loaded) is type(model)
+    assert not loaded.training
+    assert loaded.config == model.config
+    torch.testing.assert_close(predict(loaded, batch), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("modality", sorted(FEATURES))
+def test_absent_modality_gives_a_finite_answer(name: str, modality: str) -> None:
+    model, batch = small_model(name), random_batch()
+    missing = predict(model, batch.with_modalities({modality: None}))
+    assert bool(torch.isfinite(missing).all())
+    sequence = getattr(batch, modality)
+    masked = ModalitySequence(sequence.features, sequence.mask.clone(), sequence.readout.clone())
+    masked.mask[1], masked.readout[1] = False, 0
+    partly = predict(model, batch.with_modalities({modality: masked}))
+    torch.testing.assert_close(partly[1], missing[1], rtol=0, atol=2e-6)
+    output = model.train()(batch.with_modalities({modality: masked}))
+    output.prediction.sum().backward()
+    assert all(bool(torch.isfinite(value.grad).all()) for value in model.parameters() if value.grad is not None)
+
+
+def test_nothing_but_padding_gives_a_finite_answer(name: str) -> None:
+    model, batch = small_model(name), random_batch()
+    for sequence in batch.modalities.values():
+        sequence.mask[:] = False
+        sequence.readout[:] = 0
+    assert bool(torch.isfinite(predict(model, batch)).all())
+
+
+def test_same_seed_gives_the_same_run(name: str) -> None:
+    def run() -> torch.Tensor:
+        model = small_model(name, dropout=True, seed=3).train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        for step in range(3):
+            loss = model(random_batch(seed=step)).prediction.square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return predict(model, random_batch(seed=9))
+
+    torch.testing.assert_close(run(), run(), rtol=0, atol=0)
+
+
+def test_runs_under_bfloat16_autocast(name: str) -> None:
+    model, batch = small_model(name), random_batch()
+    exact = predict(model, batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(batch)
+        output.prediction.float().sum().backward()
+    assert bool(torch.isfinite(output.prediction).all())
+    torch.testing.assert_close(output.prediction.detach().float(), exact, rtol=0.1, atol=0.1)
+
+
+def test_readout_chooses_the_utterance_within_its_context(name: str) -> None:
+    model, batch = small_model(name), random_batch()
+    at_end = predict(model, batch)
+    sequences = {
+        key: ModalitySequence(sequence.features, sequence.mask, torch.zeros_like(sequence.readout)) for key, sequence in batch.modalities.items()
+    }
+    at_start = predict(model, batch.with_modalities(sequences))
+    assert not torch.allclose(at_start[0], at_end[0], atol=1e-4)
+
+
+def test_attention_rows_sum_to_one_over_real_steps_and_looking_changes_nothing(name: str) -> None:
+    model, batch = small_model(name).eval(), random_batch()
+    with torch.no_grad():
+        looked = model(batch, with_attention=True)
+    torch.testing.assert_close(looked.prediction, predict(model, batch), rtol=0, atol=2e-6)
+    for direction, layers in looked.attention.items():
+        source, _, target = direction.partition("_to_")
+        for weights in layers:
+            mask = batch.modalities[source].mask
+            assert weights.shape[0] == 4
+            assert weights.shape[-2:] == (batch.modalities[target].mask.shape[1], mask.shape[1])
+            assert weights.ndim == 5
+            torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:-1]))
+            assert bool((weights.masked_select(~mask[:, None, None, None, :]) == 0).all())
+
+
+def test_predict_gives_scores_in_the_labels_units_and_keeps_the_mode(name: str) -> None:
+    for task in TASKS.values():
+        model = small_model(name, task).train()
+        scores = model.predict(random_batch())
+        assert scores.shape == (4, task.label_dim)
+        assert model.training
+        if task.kind == "classification":
+            assert bool((scores.abs() <= 3).all())
+        if task.kind == "emotions":
+            assert bool(((scores >= 0) & (scores <= 1)).all())
+
+
+def test_features_of_another_width_are_refused(name: str) -> None:
+    model = small_model(name)
+    batch = Batch.from_arrays(text=np.zeros((2, 3, 9)), audio=np.zeros((2, 3, 9)), vision=np.zeros((2, 3, 9)))
+    with pytest.raises(CheckpointError, match="has 9 features a step, but this .* model was built for"):
+        model(batch)
+
+
+def test_normalisation_is_part_of_the_checkpoint(name: str, tmp_path) -> None:
+    specs = {key: FeatureSpec(dim=spec.dim, mean=(2.0,) * spec.dim, std=(0.5,) * spec.dim) for key, spec in FEATURES.items()}
+    plain, batch = small_model(name), random_batch()
+    normalising = build_model(name, {key: getattr(plain.config, key) for key in plain.config.__dataclass_fields__}, Task(), specs, normalise=True)
+    normalising.load_state_dict({**normalising.state_dict(), **{k: v for k, v in plain.state_dict().items() if "normalisers" not in k}})
+    shifted = batch.with_modalities(
+        {key: ModalitySequence(sequence.features * 0.5 + 2.0, sequence.mask, sequence.readout) for key, sequence in batch.modalities.items()}
+    )
+    torch.testing.assert_close(predict(normalising, shifted), predict(plain, batch), rtol=0, atol=1e-5)
+    normalising.save_pretrained(tmp_path / "checkpoint")
+    torch.testing.assert_close(predict(load(str(tmp_path / "checkpoint")), shifted), predict(normalising, shifted), rtol=0, atol=0)
+
+
+def test_declares_where_it_comes_from(name: str) -> None:
+    chosen = MODELS[name]
+    assert chosen.name == name
+    assert chosen.paper.title
+    assert chosen.paper.year > 1990
+    assert chosen.paper.url.startswith("https://")
+    assert chosen.config_class().__dataclass_params__.frozen
+    for result in chosen.paper_results:
+        assert result.convention in ("mult", "mmsa", "mag")
+        assert result.source

@@ -1,0 +1,44 @@
+"""Small data and changed recipes, also for the processes that tests start."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multigrain.data.store import StoreWriter
+from multigrain.schema import FeatureSpec, Task, Utterance
+from multigrain.training.recipe import Recipe
+from multigrain.training.recipe_file import recipe_from_dict
+
+WIDTHS = {"text": 4, "audio": 3, "vision": 2}
+
+
+def write_small_store(
+    path: Path,
+    *,
+    task: Task | None = None,
+    widths: dict[str, int] = WIDTHS,
+    sizes: tuple[int, int, int] = (25, 9, 9),
+    label: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+) -> Path:
+    """A store whose label is about the mean of the first text feature; `label` makes all of them equal, `steps` all lengths."""
+    generator = np.random.default_rng(seed)
+    task = task or Task()
+    with StoreWriter(path, task=task, features={name: FeatureSpec(dim=dim) for name, dim in widths.items()}) as writer:
+        for split, size in zip(("train", "valid", "test"), sizes, strict=True):
+            for number in range(size):
+                features = {
+                    name: generator.normal(size=(steps or int(generator.integers(2, 9)), dim)).astype(np.float32) for name, dim in widths.items()
+                }
+                score = float(np.clip(3 * features["text"][:, 0].mean(), -3, 3)) if label is None else label
+                target = (generator.random(len(task.emotions)) < 0.5).astype(np.float32) if task.kind == "emotions" else score
+                writer.add(Utterance(id=f"{split}{number}", split=split, group=f"{split}-{number // 3}", features=features, label=target))
+        return writer.finish()
+
+
+def changed(recipe: Recipe, **sections: dict[str, Any]) -> Recipe:
+    """The recipe with some keys of some sections changed."""
+    values = recipe.to_dict()
+    return recipe_from_dict({key: {**entry, **sections.get(key, {})} if isinstance(entry, dict) else entry for key, entry in values.items()})

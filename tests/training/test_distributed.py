@@ -1,0 +1,54 @@
+"""Two processes on CPU (gloo) against one: the same data once an epoch, the same result."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small_run import changed, write_small_store
+
+from multigrain.models import load
+from multigrain.training.recipe import Recipe
+from multigrain.training.train import train_run
+
+
+def train_in_processes(recipe: Recipe, folder: Path, devices: int, *more: str) -> subprocess.CompletedProcess:
+    (folder.parent / "recipe.yaml").write_text(recipe.to_yaml())
+    arguments = ["train", str(folder.parent / "recipe.yaml"), f"training.devices={devices}", "--run-folder", str(folder), *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-m", "multigrain", *arguments], env=environment, capture_output=True, text=True, timeout=200
+    )
+
+
+@pytest.fixture
+def odd_recipe(small_recipe, tmp_path) -> Recipe:
+    """25 utterances in batches of 6 among two processes: the last batch leaves one process without any."""
+    store = write_small_store(tmp_path / "odd.store", sizes=(25, 9, 7))
+    return changed(small_recipe, data={"store": str(store)}, model={"hidden_dropout": 0.0, "output_dropout": 0.0})
+
+
+def test_two_processes_do_what_one_does(odd_recipe, tmp_path):
+    results = train_run(odd_recipe, run_folder=tmp_path / "one", seed=0, show_progress=False)
+    done = train_in_processes(odd_recipe, tmp_path / "two", 2)
+    assert done.returncode == 0, done.stderr
+    one, two = ([json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()] for name in ("one", "two"))
+    assert len(two) == len(one) == 3
+    for alone, together in zip(one, two, strict=True):
+        assert together["step"] == alone["step"]
+        assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-4)
+        assert together["valid_loss"] == pytest.approx(alone["valid_loss"], rel=1e-4)
+        assert together["valid"]["mae"] == pytest.approx(alone["valid"]["mae"], rel=1e-4)
+    for ours, theirs in zip(load(str(tmp_path / "two")).parameters(), load(str(tmp_path / "one")).parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    assert json.loads((tmp_path / "two" / "results.json").read_text())["splits"]["test"]["mae"] == pytest.approx(
+        results["splits"]["test"]["mae"], rel=1e-3
+    )
+    assert done.stderr.count("epoch   1/3") == 1  # one process speaks
+    assert "Traceback" not in done.stderr
+    again = train_in_processes(odd_recipe, tmp_path / "two", 2, "--resume")
+    assert again.returncode == 0
+    assert "is complete; there is nothing to resume" in again.stderr

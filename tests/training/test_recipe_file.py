@@ -1,0 +1,112 @@
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from multigrain.errors import RecipeError
+from multigrain.training import recipe_file
+from multigrain.training.recipe_file import list_recipes, load_recipe, recipe_from_dict
+
+TEXT = """
+name: small
+data: {store: data/small.store, modalities: [text, audio]}
+model: {name: lf_lstm, width: 8}
+training: {epochs: 5, learning_rate: 1e-3}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(TEXT)
+    return tmp_path / "small.yaml"
+
+
+def test_a_recipe_is_read_with_its_types(path):
+    recipe = load_recipe(path)
+    assert recipe.training.learning_rate == 1e-3
+    assert recipe.data.modalities == ("text", "audio")
+    assert recipe.model.config["width"] == 8
+    assert recipe.model.config["hidden_dropout"] == 0.1  # defaults are resolved
+    assert recipe.data.store == str(path.parent / "data" / "small.store")
+    with pytest.raises(FrozenInstanceError):
+        recipe.training.epochs = 3
+
+
+def test_a_recipe_survives_its_own_yaml(path):
+    recipe = load_recipe(path, ["training.loggers=[wandb]", "task.kind=classification", "task.class_values=[-1, 0, 1]"])
+    path.write_text(recipe.to_yaml())
+    assert load_recipe(path) == recipe
+
+
+def test_overrides_are_parsed_by_type_and_the_last_wins(path):
+    overrides = ["training.epochs=7", "training.epochs=9", "training.learning_rate=3e-4", "data.modalities=null", "model.is_bidirectional=true"]
+    recipe = load_recipe(path, [*overrides, "training.gradient_clip=null", "name=other", "training.loss=mse", "data.modalities=[vision]"])
+    assert (recipe.training.epochs, recipe.training.learning_rate, recipe.training.gradient_clip) == (9, 3e-4, None)
+    assert recipe.data.modalities == ("vision",)
+    assert recipe.model.config["is_bidirectional"] is True
+    assert (recipe.name, recipe.training.loss) == ("other", "mse")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.learning_rat=1", r"small.yaml: unknown key 'training.learning_rat'. Did you mean 'training.learning_rate'\? Known here"),
+        ("trainig.epochs=1", r"unknown key 'trainig'. Did you mean 'training'\?"),
+        ("model.widht=3", r"unknown key 'model.widht'. Did you mean 'model.width'\?"),
+        ("model.name=lf_lstn", r"model.name is 'lf_lstn', which is no model of multigrain. Did you mean 'lf_lstm'\? There are mcmut, mult"),
+        ("training.epochs=many", r"training.epochs is 'many'; expected a whole number"),
+        ("training.epochs=1.5", r"training.epochs is '1.5'; expected a whole number"),
+        ("training.epochs=0", r"training.epochs is 0; expected 1 or more"),
+        ("training.learning_rate=-1", r"training.learning_rate is -1.0; expected a positive number"),
+        ("training.schedule=plato", r"training.schedule is 'plato'; expected one of plateau, cosine, constant"),
+        ("training.batch_utterances=null", r"training.batch_utterances is None; expected a number here, in training.batch_steps, or in both"),
+        ("training=3", r"the section 'training' holds '3'; expected a mapping"),
+        ("model.width=wide", r"model.width is 'wide'; expected a whole number"),
+        ("model.width=0", r"the settings of the model 'lf_lstm' do not go together: .*width = 0; expected at least 1"),
+        ("data.modalities=[taste]", r"data.modalities is \['taste'\]; expected some of \['text', 'audio', 'vision'\]"),
+        ("data.modalities=[]", r"data.modalities is \[\]; expected at least one modality"),
+        ("evaluation.convention=mine", r"evaluation.convention is 'mine'; expected one of default, mult, mmsa, mag"),
+        ("epochs", r"The override 'epochs' is not of the form KEY=VALUE"),
+    ],
+)
+def test_what_is_wrong_is_named(path, override, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(path, [override])
+
+
+def test_a_missing_recipe_names_the_nearest(monkeypatch, tmp_path):
+    monkeypatch.setattr(recipe_file, "list_recipes", lambda: {"planted/mcmut": tmp_path / "mcmut.yaml"})
+    with pytest.raises(RecipeError, match=r"There is no recipe 'planted/mcmt'.* Did you mean 'planted/mcmut'\? `multigrain list recipes`"):
+        load_recipe("planted/mcmt")
+
+
+def test_broken_files_are_named(path):
+    path.write_text("data: [unclosed")
+    with pytest.raises(RecipeError, match=r"small.yaml is not valid YAML: .*line 1"):
+        load_recipe(path)
+    path.write_text("- a list")
+    with pytest.raises(RecipeError, match="holds list; expected a mapping with the keys name, data"):
+        load_recipe(path)
+    path.write_text("model: {name: lf_lstm}")
+    with pytest.raises(RecipeError, match="the section 'data' is missing. Write `data:"):
+        load_recipe(path)
+    path.write_text("model: {name: lf_lstm}\ndata: {clip: 3.0}")
+    with pytest.raises(RecipeError, match="the key 'data.store' is missing"):
+        load_recipe(path)
+    path.write_text("model: {width: 3}\ndata: {store: a}")
+    with pytest.raises(RecipeError, match="the key 'model.name' is missing"):
+        load_recipe(path)
+
+
+def test_a_nested_override_sets_one_entry_of_a_mapping():
+    values = {"data": {"store": "a"}, "model": {"name": "mcmut"}}
+    recipe_file._set_override(values, "model.num_blocks.text=3")
+    recipe_file._set_override(values, "model.num_blocks.audio=1")
+    recipe_file._set_override(values, "model.num_blocks.vision=1")
+    assert recipe_from_dict(values).model.config["num_blocks"] == {"text": 3, "audio": 1, "vision": 1}
+
+
+def test_every_recipe_of_the_package_loads():
+    for name in list_recipes():
+        assert load_recipe(name).name
