@@ -154,12 +154,12 @@ def test_mag_with_neutral_labels_only_is_undefined_not_a_crash() -> None:
 
 
 def test_unknown_convention_names_the_nearest() -> None:
-    with pytest.raises(DataError, match="no metric convention 'mmas'. Did you mean 'mmsa'"):
+    with pytest.raises(DataError, match=r"no metric convention 'mmas'\. Did you mean 'mmsa'"):
         compute_metrics(Task(), np.ones((2, 1)), np.ones((2, 1)), "mmas")
 
 
 def test_convention_that_was_never_defined_for_a_range_is_refused() -> None:
-    with pytest.raises(DataError, match="'mag' was published for labels in -3..3 only"):
+    with pytest.raises(DataError, match=r"'mag' was published for labels in -3\.\.3 only"):
         metrics_for(SIMS, "mag")
 
 

@@ -5,8 +5,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from multigrain.evaluation.comparison import Comparison
+
+if TYPE_CHECKING:
+    from multigrain.data.planted import PlantedConfig
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ def run_demo(
     *,
     workers: int = 2,
     recipes: Sequence[str] = RECIPES,
+    config: "PlantedConfig | None" = None,
     overrides: Sequence[str] = (),
     progress: Callable[[str], None] = logger.info,
 ) -> DemoResult:
@@ -44,6 +49,7 @@ def run_demo(
         out: folder for the data set, the runs and the report.
         workers: models to train at once, each on one thread when there are several.
         recipes: to compare; the last one is the reference of the tests.
+        config: dials of the planted data set; the default instance when None.
         overrides: dotted overrides for all recipes.
         progress: takes one line at a time to show to the user.
     """
@@ -51,14 +57,15 @@ def run_demo(
     from multigrain.evaluation.compare import compare
     from multigrain.report import write_report
 
+    dials = PlantedConfig() if config is None else config
     started, folder = time.monotonic(), Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     store = folder / "planted.store"
     if store.exists():
         progress(f"[1/3] The planted data set is there already: {store}")
     else:
-        progress("[1/3] Making the planted data set (8,000 utterances; the best possible score is known) ...")
-        write_planted_store(store, PlantedConfig())
+        progress(f"[1/3] Making the planted data set ({sum(dials.sizes.values()):,} utterances; the best possible score is known) ...")
+        write_planted_store(store, dials)
     progress(f"[2/3] Training {', '.join(recipes)}, {workers} at a time ...")
     comparison = compare(
         recipes,

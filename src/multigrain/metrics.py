@@ -341,8 +341,8 @@ _REMEDIES = {
 
 def compute_metrics(
     task: Task,
-    scores: Num[np.ndarray, "utterance label"],
-    labels: Num[np.ndarray, "utterance label"],
+    scores: Num[np.ndarray, "_ _"],
+    labels: Num[np.ndarray, "_ _"],
     convention: str = "default",
     ids: Sequence[str] | None = None,
 ) -> dict[str, float]:

@@ -52,7 +52,7 @@ def _ink() -> Iterator[None]:
     settings: dict[str, Any] = {f"{name}.color": INK for name in ("text", "xtick", "ytick", "grid")}
     settings |= {"axes.edgecolor": INK, "axes.labelcolor": INK, "axes.facecolor": "none", "axes.titlesize": 10.5, "axes.titlecolor": INK}
     settings |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "font.family": "sans-serif"}
-    settings |= {"svg.fonttype": "none", "svg.hashsalt": "multigrain"}
+    settings |= {"svg.fonttype": "none", "svg.hashsalt": "multigrain", "text.parse_math": False}
     with rc_context(settings):  # type: ignore[arg-type]
         yield
 
@@ -132,7 +132,7 @@ def attention_maps(maps: Sequence[ExampleMap]) -> str:
     from matplotlib.patches import Rectangle
 
     height = sum(0.9 + 0.23 * len(entry.words) for entry in maps)
-    figure, axes = _figure(len(maps), 1, width=10.0, height=height, ratios=[2 + len(entry.words) for entry in maps])
+    figure, axes = _figure(len(maps), 1, width=10.0, height=height, ratios=[2.0 + len(entry.words) for entry in maps])
     for axis, entry in zip(axes, maps, strict=True):
         image = axis.imshow(entry.weights, cmap="viridis", aspect="auto", vmin=0.0, interpolation="nearest")
         axis.set_yticks(range(len(entry.words)), [_shortened(word) for word in entry.words])

@@ -117,7 +117,7 @@ def test_a_payload_in_a_pickle_never_runs(tmp_path: Path) -> None:
     made = content()
     made["test"]["extra"] = Payload(tmp_path / "marker")
     source = pickled(tmp_path, made)
-    with pytest.raises(UnsafePickleError, match="it asks for posix.system"):
+    with pytest.raises(UnsafePickleError, match=r"it asks for posix.system"):
         convert("mult", source, tmp_path / "a.store")
     assert nothing_left(tmp_path, source.name)
 
@@ -126,10 +126,10 @@ def test_unknown_format_missing_file_and_existing_store(tmp_path: Path) -> None:
     source = pickled(tmp_path, content())
     with pytest.raises(DataError, match=r"There is no format 'mul'.*Did you mean 'mult'"):
         convert("mul", source, tmp_path / "a.store")
-    with pytest.raises(DataError, match="There is no file or folder at .*Did you mean 'mosi_data_noalign.pkl'"):
+    with pytest.raises(DataError, match=r"There is no file or folder at .*Did you mean 'mosi_data_noalign.pkl'"):
         convert("mult", tmp_path / "mosi_data_noaling.pkl", tmp_path / "a.store")
     convert("mult", source, tmp_path / "a.store")
-    with pytest.raises(MultigrainError, match="already a store"):
+    with pytest.raises(MultigrainError, match=r"already a store"):
         convert("mult", source, tmp_path / "a.store")
     convert("mult", source, tmp_path / "a.store", overwrite=True)
 
@@ -165,7 +165,7 @@ def test_valid_share_takes_whole_groups_out_of_training() -> None:
     assert all(len(found) == 1 for found in by_group.values())
     assert splits == assign_splits(given, ReadOptions(valid_share=0.15, seed=3))
     assert splits != assign_splits(given, ReadOptions(valid_share=0.15, seed=4))
-    with pytest.raises(DataError, match="the training split has 1 groups"):
+    with pytest.raises(DataError, match=r"the training split has 1 groups"):
         assign_splits(places({"v": ("train", 5)}), ReadOptions(valid_share=0.15))
 
 
@@ -181,7 +181,7 @@ def test_cross_validation_by_groups() -> None:
         assert all(by_split.values())
         tested += by_split["test"]
     assert sorted(tested) == sorted(f"v{index}" for index in range(20))
-    with pytest.raises(DataError, match="5 folds need at least as many groups"):
+    with pytest.raises(DataError, match=r"5 folds need at least as many groups"):
         assign_splits(places({"v": ("train", 9)}), ReadOptions(num_folds=5))
 
 
@@ -234,7 +234,7 @@ def test_command_doctor_exit_code(tmp_path: Path) -> None:
 
 
 def test_command_planted(tmp_path: Path) -> None:
-    result = run("planted", tmp_path / "p.store", "--size", 12, "--valid-size", 5, "--test-size=6", "--aligned", "--text-noise", 0.1)
+    result = run("planted", "--size", 12, tmp_path / "p.store", "--valid-size", 5, "--test-size=6", "--aligned", "--text-noise", 0.1)
     assert result.exit_code == 0, result.output
     assert "12 train, 5 valid, 6 test" in result.output
     dials = Store.open(tmp_path / "p.store").manifest["extra"]["planted"]["config"]
@@ -247,6 +247,7 @@ def test_command_planted(tmp_path: Path) -> None:
     [
         (("planted", "p.store", "--num-key", "3"), "no dial --num-key. Did you mean 'num-keys'"),
         (("planted", "p.store", "--num-keys", "many"), "--num-keys many: expected a whole number"),
+        (("planted", "--size", "3"), "needs the name of one store to make"),
         (("planted", "p.store", "--num-keys"), "--num-keys needs a value"),
         (("convert", "--format", "arrays", "--column", "vision", "x", "y"), "--column vision: expected NAME=VALUE"),
         (("convert", "--format", "mult", "absent.pkl", "y"), "There is no file or folder at absent.pkl"),

@@ -36,7 +36,9 @@ def mult_split(split: str, lengths: list[int] = [3, 5], side: str = "left", alig
     }
     table["labels"] = np.linspace(-3, 3, len(lengths)).reshape(-1, 1, 1)
     if with_id:
-        table["id"] = np.array([[f"{split}video{index // 2}".encode(), str(index).encode(), str(index + 1.5).encode()] for index in range(len(lengths))])
+        table["id"] = np.array(
+            [[f"{split}video{index // 2}".encode(), str(index).encode(), str(index + 1.5).encode()] for index in range(len(lengths))]
+        )
     return table
 
 
@@ -107,7 +109,7 @@ def test_mult_aligned_keeps_the_steps_of_the_words(tmp_path: Path) -> None:
     assert lengths(utterances[1]) == {"text": 5, "vision": 5}
     _, unaligned = read("mult", written(tmp_path, content), aligned=False)
     assert lengths(unaligned[0]) == {"text": 3, "audio": 3, "vision": 2}
-    with pytest.raises(DataError, match="--aligned was given, but the modalities have different numbers of steps"):
+    with pytest.raises(DataError, match=r"--aligned was given, but the modalities have different numbers of steps"):
         read("mult", written(tmp_path, mult()), aligned=True)
 
 
@@ -195,9 +197,9 @@ def test_mult_bad_input(tmp_path: Path, damage: Any) -> None:
 
 
 def test_mult_other_content(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds a list; expected a dict with one entry per split"):
+    with pytest.raises(DataError, match=r"holds a list; expected a dict with one entry per split"):
         READERS["mult"].read(written(tmp_path, [1]), ReadOptions())
-    with pytest.raises(DataError, match="split 'train' is a list; expected a dict of arrays"):
+    with pytest.raises(DataError, match=r"split 'train' is a list; expected a dict of arrays"):
         READERS["mult"].read(written(tmp_path, {split: [] for split in SPLITS}), ReadOptions())
 
 
@@ -264,7 +266,7 @@ def test_mmsa_bad_input(tmp_path: Path) -> None:
     content["train"]["regression_labels"][0] = np.nan
     with pytest.raises(DataError, match=r"split 'train': 1 of 2 labels are not numbers"):
         read("mmsa", written(tmp_path, content))
-    with pytest.raises(DataError, match="no 'regression_labels'"):
+    with pytest.raises(DataError, match=r"no 'regression_labels'"):
         read("mmsa", written(tmp_path, mult()))
 
 
@@ -312,7 +314,7 @@ def test_misa_single_file_names_its_split(tmp_path: Path) -> None:
     result, utterances = read("misa", misa_folder(tmp_path) / "dev.pkl")
     assert result.splits == ("valid",)
     assert {u.split for u in utterances} == {"valid"}
-    with pytest.raises(DataError, match="does not say which split it is"):
+    with pytest.raises(DataError, match=r"does not say which split it is"):
         read("misa", written(tmp_path, items("x", True), "mosi.pkl"))
 
 
@@ -328,13 +330,13 @@ def test_misa_bad_input(tmp_path: Path) -> None:
         read("misa", folder)
     wide = ((inputs[0], np.ones((3, 9), np.float32), *inputs[2:]), label, segment)
     written(folder, [wide], "test.pkl")
-    with pytest.raises(DataError, match="vision has 3 features a step in split 'train' but 9 in split 'test'"):
+    with pytest.raises(DataError, match=r"vision has 3 features a step in split 'train' but 9 in split 'test'"):
         read("misa", folder)
     written(folder, [(inputs, label)], "test.pkl")
-    with pytest.raises(DataError, match="another form"):
+    with pytest.raises(DataError, match=r"another form"):
         read("misa", folder)
     (folder / "test.pkl").unlink()
-    with pytest.raises(DataError, match="has no split 'test'"):
+    with pytest.raises(DataError, match=r"has no split 'test'"):
         read("misa", folder)
 
 
@@ -405,7 +407,7 @@ def test_csd_unaligned_and_word_vectors(tmp_path: Path) -> None:
 def test_csd_text_vectors_and_named_files(tmp_path: Path) -> None:
     source = csd_folder(tmp_path)
     glove = csd(tmp_path, "vectors_of_mine", {video: (np.arange(8).reshape(4, 2), [[0, 0.2], [0.2, 0.5], [0.5, 1], [1, 1.2]]) for video in "abc"})
-    with pytest.raises(DataError, match="vectors_of_mine.csd: its name does not tell what it holds"):
+    with pytest.raises(DataError, match=r"vectors_of_mine.csd: its name does not tell what it holds"):
         read("csd", source, folds_file=source / "folds.json")
     text = (glove, source / "words.csd")
     result, utterances = read("csd", source, folds_file=source / "folds.json", text_files=text, audio_files=(Path("COVAREP.csd"),))
@@ -430,23 +432,23 @@ def test_csd_overlap_rule_against_a_plain_loop() -> None:
 
 def test_csd_bad_input(tmp_path: Path) -> None:
     source = csd_folder(tmp_path)
-    with pytest.raises(DataError, match="needs its folds: give --folds"):
+    with pytest.raises(DataError, match=r"needs its folds: give --folds"):
         read("csd", source)
     folds = source / "other.json"
     folds.write_text(json.dumps({"train": ["a"], "valid": ["b"]}))
-    with pytest.raises(DataError, match="has no split 'test'"):
+    with pytest.raises(DataError, match=r"has no split 'test'"):
         read("csd", source, folds_file=folds)
     folds.write_text(json.dumps({"train": ["a"], "valid": ["b"], "test": ["a"]}))
-    with pytest.raises(DataError, match="video 'a' is in split 'train' and in 'test'"):
+    with pytest.raises(DataError, match=r"video 'a' is in split 'train' and in 'test'"):
         read("csd", source, folds_file=folds)
     folds.write_text(json.dumps({"train": ["a"], "valid": ["b"], "test": ["z"]}))
-    with pytest.raises(DataError, match="no video of split 'test'"):
+    with pytest.raises(DataError, match=r"no video of split 'test'"):
         read("csd", source, folds_file=folds)
     csd(source, "labels", {video: ([[np.nan]], [[0.0, 1.0]]) for video in "abc"})
     with pytest.raises(DataError, match=r"3 of 3 labels are not numbers.*'a\[0\]'"):
         read("csd", source, folds_file=source / "folds.json")
     (source / "labels.csd").write_bytes(b"not HDF5")
-    with pytest.raises(DataError, match="cannot be opened as a .csd"):
+    with pytest.raises(DataError, match=r"cannot be opened as a .csd"):
         read("csd", source, folds_file=source / "folds.json")
 
 
@@ -485,26 +487,26 @@ def test_arrays_folder_emotions(tmp_path: Path) -> None:
 def test_arrays_folder_bad_input(tmp_path: Path) -> None:
     folder = array_folder(tmp_path)
     np.save(folder / "text" / "u3.npy", np.ones((2, 7)))
-    with pytest.raises(DataError, match="text has 4 features a step in split 'train' but 7 in split 'test'"):
+    with pytest.raises(DataError, match=r"text has 4 features a step in split 'train' but 7 in split 'test'"):
         read("arrays", folder)
     np.save(folder / "text" / "u3.npy", np.array([{}], dtype=object))
     with pytest.raises(DataError, match=r"u3.npy cannot be read as an array of numbers"):
         read("arrays", folder)
     array_folder(folder, "id,group,split,score,text,start,end")
-    with pytest.raises(DataError, match="no column 'label'; it has"):
+    with pytest.raises(DataError, match=r"no column 'label'; it has"):
         read("arrays", folder)
     assert read("arrays", folder, columns={"label": "score"})[1][0].label == -1.5
     with pytest.raises(DataError, match=r"--column label=scores: there is no 'scores'.*Did you mean 'score'"):
         read("arrays", folder, columns={"label": "scores"})
     table = folder / "labels.csv"
     table.write_text("id,split,label\nu0,train,nan\nu1,valid,1\nu2,test,1\n")
-    with pytest.raises(DataError, match="1 of 3 labels are not numbers"):
+    with pytest.raises(DataError, match=r"1 of 3 labels are not numbers"):
         read("arrays", folder)
     table.write_text("id,split,label\n../u0,train,1\n")
     with pytest.raises(DataError, match=r"the id '\.\./u0' cannot be the name of a file"):
         read("arrays", folder)
     table.write_text("id,split,label\nu0,trian,1\n")
-    with pytest.raises(DataError, match="unknown split 'trian'.*Did you mean 'train'"):
+    with pytest.raises(DataError, match=r"unknown split 'trian'.*Did you mean 'train'"):
         read("arrays", folder)
     table.unlink()
     with pytest.raises(DataError, match=r"has no labels.csv"):
@@ -544,7 +546,7 @@ def test_arrays_npz_in_context(tmp_path: Path) -> None:
     split_group = flat_npz(tmp_path, vision=None, split=np.array(["train", "test", "valid", "test"]))
     _, utterances = read("arrays", split_group, context=True)
     assert all(len(u.features["text"]) == 1 for u in utterances)  # never the context of another split
-    with pytest.raises(DataError, match="--context puts one vector an utterance in a row, but vision of utterance"):
+    with pytest.raises(DataError, match=r"--context puts one vector an utterance in a row, but vision of utterance"):
         read("arrays", flat_npz(tmp_path), context=True)
 
 
@@ -561,13 +563,13 @@ def test_arrays_npz_by_split_with_a_modality_missing_in_one(tmp_path: Path) -> N
     assert {name: spec.dim for name, spec in result.features.items()} == {"text": 5, "vision": 3}
     assert any("split 'train' has no text: absent from all its 2" in note for note in result.notes)
     np.savez(path, **{name: value for name, value in arrays.items() if name != "y_test"})
-    with pytest.raises(DataError, match="has no split 'test'"):
+    with pytest.raises(DataError, match=r"has no split 'test'"):
         read("arrays", path)
     np.savez(path, **(arrays | {"video_test": padded([2, 3], 4, 9, "left")}))
-    with pytest.raises(DataError, match="vision has 3 features a step in split 'train' but 9 in split 'test'"):
+    with pytest.raises(DataError, match=r"vision has 3 features a step in split 'train' but 9 in split 'test'"):
         read("arrays", path)
     np.savez(path, **(arrays | {"video_test": padded([2], 4, 3, "left")}))
-    with pytest.raises(DataError, match="split 'test': there are 2 labels but 1 rows of vision"):
+    with pytest.raises(DataError, match=r"split 'test': there are 2 labels but 1 rows of vision"):
         read("arrays", path)
 
 
@@ -582,21 +584,21 @@ def test_arrays_npz_bad_input(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=message):
             read("arrays", flat_npz(tmp_path, **changes))
-    with pytest.raises(DataError, match="the file has no 'audio'"):
+    with pytest.raises(DataError, match=r"the file has no 'audio'"):
         read("arrays", flat_npz(tmp_path), modalities=("audio",))
     with pytest.raises(DataError, match=r"--column visoin=\.\.\.: unknown column.*Did you mean 'vision'"):
         read("arrays", flat_npz(tmp_path), columns={"visoin": "x"})
     path = flat_npz(tmp_path)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(DataError, match="cannot be read as an npz file"):
+    with pytest.raises(DataError, match=r"cannot be read as an npz file"):
         read("arrays", path)
-    with pytest.raises(DataError, match="neither a folder nor an .npz file"):
+    with pytest.raises(DataError, match=r"neither a folder nor an .npz file"):
         read("arrays", written(tmp_path, {}))
 
 
 @pytest.mark.parametrize("format", READERS)
 def test_a_missing_source_says_so(tmp_path: Path, format: str) -> None:
-    with pytest.raises(DataError, match="There is no "):
+    with pytest.raises(DataError, match=r"There is no "):
         READERS[format].read(tmp_path / "absent", ReadOptions())
 
 

@@ -178,19 +178,19 @@ def test_the_payloads_do_run_elsewhere(tmp_path: Path) -> None:
     ],
 )
 def test_odd_files_give_a_clear_error(tmp_path: Path, raw: bytes) -> None:
-    with pytest.raises(DataError, match="not a whole pickle: reading it failed at byte"):
+    with pytest.raises(DataError, match=r"not a whole pickle: reading it failed at byte"):
         load(written(tmp_path, raw))
 
 
 def test_truncated_at_every_length(tmp_path: Path) -> None:
     raw = pickle.dumps({"text": np.ones((2, 3), np.float32), "id": ["a", "b"]}, protocol=4)
     for length in range(1, len(raw)):
-        with pytest.raises(DataError, match="truncated, damaged or of another format"):
+        with pytest.raises(DataError, match=r"truncated, damaged or of another format"):
             load(written(tmp_path, raw[:length]))
 
 
 def test_missing_and_empty_files(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="There is no file"):
+    with pytest.raises(DataError, match=r"There is no file"):
         load(tmp_path / "absent.pkl")
     with pytest.raises(DataError, match=r"is empty \(0 bytes\)"):
         load(written(tmp_path, b""))
@@ -203,6 +203,6 @@ def test_torch_files_only_by_weights_only(tmp_path: Path, is_zip: bool) -> None:
     result = load(path)
     np.testing.assert_array_equal(result["text"], np.ones((2, 3)))
     torch.save({"text": torch.ones(1), "x": Payload(os.system, f"touch {marker}")}, path, _use_new_zipfile_serialization=is_zip)
-    with pytest.raises(UnsafePickleError, match="written by torch.save and holds more than tensors"):
+    with pytest.raises(UnsafePickleError, match=r"written by torch.save and holds more than tensors"):
         load(path)
     assert not marker.exists()

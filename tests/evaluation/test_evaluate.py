@@ -46,7 +46,7 @@ def test_missing_split_names_those_there(run: Path) -> None:
 
 
 def test_folder_that_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is not a run folder: it holds no run.json"):
+    with pytest.raises(DataError, match=r"is not a run folder: it holds no run\.json"):
         evaluate_run(tmp_path)
     with pytest.raises(DataError, match="there is no such folder"):
         evaluate_run(tmp_path / "none")
@@ -88,7 +88,7 @@ def test_other_features_are_refused(run: Path, planted: Store, tmp_path: Path) -
 
 def test_missing_modality_is_refused(run: Path, planted: Store, tmp_path: Path) -> None:
     path = other_store(tmp_path / "other.store", planted, without="audio")
-    with pytest.raises(CheckpointError, match="audio.*not in the store"):
+    with pytest.raises(CheckpointError, match=r"audio.*not in the store"):
         evaluate_run(run, path)
 
 

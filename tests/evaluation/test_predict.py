@@ -47,7 +47,7 @@ def test_predictions_do_not_depend_on_batches_and_come_in_the_splits_order(plant
 
 
 def test_missing_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="There is no predictions file .*evaluate it with --store"):
+    with pytest.raises(DataError, match=r"There is no predictions file .*evaluate it with --store"):
         read_predictions(tmp_path / "none.csv")
 
 

@@ -26,9 +26,12 @@ def train_in_processes(recipe: Recipe, folder: Path, devices: int, *more: str) -
 
 @pytest.fixture
 def odd_recipe(small_recipe, tmp_path) -> Recipe:
-    """25 utterances in batches of 6 among two processes: the last batch leaves one process without any."""
+    """25 utterances in batches of 6 among two processes: one batch leaves one process without any.
+
+    Squared errors, because the gradient of absolute ones often cancels to zero but for rounding, which Adam then blows up.
+    """
     store = write_small_store(tmp_path / "odd.store", sizes=(25, 9, 7))
-    return changed(small_recipe, data={"store": str(store)}, model={"hidden_dropout": 0.0, "output_dropout": 0.0})
+    return changed(small_recipe, data={"store": str(store)}, model={"hidden_dropout": 0.0, "output_dropout": 0.0}, training={"loss": "mse"})
 
 
 def test_two_processes_do_what_one_does(odd_recipe, tmp_path):

@@ -86,16 +86,16 @@ def test_broken_files_are_named(path):
     with pytest.raises(RecipeError, match=r"small.yaml is not valid YAML: .*line 1"):
         load_recipe(path)
     path.write_text("- a list")
-    with pytest.raises(RecipeError, match="holds list; expected a mapping with the keys name, data"):
+    with pytest.raises(RecipeError, match=r"holds list; expected a mapping with the keys name, data"):
         load_recipe(path)
     path.write_text("model: {name: lf_lstm}")
-    with pytest.raises(RecipeError, match="the section 'data' is missing. Write `data:"):
+    with pytest.raises(RecipeError, match=r"the section 'data' is missing. Write `data:"):
         load_recipe(path)
     path.write_text("model: {name: lf_lstm}\ndata: {clip: 3.0}")
-    with pytest.raises(RecipeError, match="the key 'data.store' is missing"):
+    with pytest.raises(RecipeError, match=r"the key 'data.store' is missing"):
         load_recipe(path)
     path.write_text("model: {width: 3}\ndata: {store: a}")
-    with pytest.raises(RecipeError, match="the key 'model.name' is missing"):
+    with pytest.raises(RecipeError, match=r"the key 'model.name' is missing"):
         load_recipe(path)
 
 

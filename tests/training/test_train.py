@@ -195,7 +195,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run(small_recipe, tmp_path, mon
         return output
 
     monkeypatch.setattr(MODELS["lf_lstm"], "forward", bad)
-    with pytest.raises(TrainingError, match="In epoch 1, step 1, the gradient is nan. The batch's utterances: train.*No epoch was finished"):
+    with pytest.raises(TrainingError, match=r"In epoch 1, step 1, the gradient is nan. The batch's utterances: train.*No epoch was finished"):
         run(small_recipe, tmp_path / "run")
 
 
@@ -242,7 +242,7 @@ def test_a_checkpoint_of_other_features_is_refused(small_recipe, tmp_path):
     with pytest.raises(CheckpointError, match=r"trained on other text features than the store .*wide.store holds: dim 4 against 5"):
         check_features(model, other)
     text_only = Store.open(write_small_store(tmp_path / "text.store", widths={"text": 4}))
-    with pytest.raises(CheckpointError, match="other audio features .* it is not in the store"):
+    with pytest.raises(CheckpointError, match=r"other audio features .* it is not in the store"):
         check_features(model, text_only)
 
 
@@ -250,14 +250,14 @@ def test_an_existing_run_is_neither_lost_nor_mixed(small_recipe, tmp_path):
     folder = tmp_path / "run"
     short = changed(small_recipe, training={"epochs": 1})
     run(short, folder)
-    with pytest.raises(TrainingError, match="already holds a run .status 'completed'.. Add --resume to continue it, --overwrite to delete it"):
+    with pytest.raises(TrainingError, match=r"already holds a run .status 'completed'.. Add --resume to continue it, --overwrite to delete it"):
         run(short, folder)
     before = (folder / "metrics.jsonl").read_bytes()
     assert run(short, folder, resume=True) == json.loads((folder / "results.json").read_text())
     assert (folder / "metrics.jsonl").read_bytes() == before
     with pytest.raises(TrainingError, match=r"was started with training.epochs = 1, not 3. A run is resumed with what it was started with"):
         run(small_recipe, folder, resume=True)
-    with pytest.raises(TrainingError, match="was started with seed 1, not 2"):
+    with pytest.raises(TrainingError, match=r"was started with seed 1, not 2"):
         run(short, folder, resume=True, seed=2)
     (folder / "stray.txt").write_text("of the old run")
     run(short, folder, overwrite=True, seed=2)
@@ -279,9 +279,9 @@ def test_another_folder_is_never_deleted(small_recipe, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     for overwrite in (False, True):
-        with pytest.raises(TrainingError, match="exists and is not a run folder, so it is left alone"):
+        with pytest.raises(TrainingError, match=r"exists and is not a run folder, so it is left alone"):
             run(small_recipe, tmp_path / "mine", overwrite=overwrite)
-    with pytest.raises(TrainingError, match="is not a run folder: expected recipe.yaml and run.json"):
+    with pytest.raises(TrainingError, match=r"is not a run folder: expected recipe.yaml and run.json"):
         run(small_recipe, tmp_path / "mine", resume=True)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
 

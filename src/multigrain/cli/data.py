@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from multigrain.data.convert import Progress
 
 UNHEALTHY = 1
-_DIALS = {"ignore_unknown_options": True, "allow_extra_args": True}
+_PASS_DIALS_ON = {"ignore_unknown_options": True}
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
     data = typer.Typer(no_args_is_help=True, help="Make stores out of published files, examine them, make the planted data set.")
     data.command("convert")(convert)
     data.command("doctor")(doctor)
-    data.command("planted", context_settings=_DIALS)(planted)
+    data.command("planted", context_settings=_PASS_DIALS_ON)(planted)
     app.add_typer(data, name="data")
 
 
@@ -110,8 +110,7 @@ def doctor(
 
 
 def planted(
-    context: typer.Context,
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="The store to make.")],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="STORE [--DIAL VALUE]...", help="The store to make, and dials to turn.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is already there.")] = False,
     dials: Annotated[bool, typer.Option("--dials", help="Print the dials and their defaults, and make nothing.")] = False,
 ) -> None:
@@ -122,7 +121,10 @@ def planted(
         for field in fields(PlantedConfig):
             typer.echo(f"--{field.name.replace('_', '-')} {field.default}")
         return
-    made = write_planted_store(store, PlantedConfig(**_dials(context.args, PlantedConfig)), overwrite=overwrite)
+    store, values = _store_and_dials(arguments or [], PlantedConfig)
+    with _progress_bar() as progress:
+        progress("making the planted data set", 0, 1)
+        made = write_planted_store(store, PlantedConfig(**values), overwrite=overwrite)
     _print_store(made)
 
 
@@ -143,13 +145,17 @@ def _pairs(values: list[str] | None, option: str) -> dict[str, str]:
     return pairs
 
 
-def _dials(arguments: list[str], config: type) -> dict[str, Any]:
-    """`--num-keys 8` or `--num-keys=8` as {"num_keys": 8}, by the config's fields."""
+def _store_and_dials(arguments: list[str], config: type) -> tuple[Path, dict[str, Any]]:
+    """The store's path, and `--num-keys 8` or `--num-keys=8` as {"num_keys": 8} by the config's fields."""
     known = {field.name.replace("_", "-"): field for field in fields(config)}
     known["size"] = known["train-size"]
-    values, rest = {}, list(arguments)
+    stores, values, rest = [], {}, list(arguments)
     while rest:
-        name, separator, text = rest.pop(0).removeprefix("--").partition("=")
+        argument = rest.pop(0)
+        if not argument.startswith("--"):
+            stores.append(argument)
+            continue
+        name, separator, text = argument.removeprefix("--").partition("=")
         if name not in known:
             raise DataError(
                 f"The planted data set has no dial --{name}.{nearest(name, list(known))} `multigrain data planted STORE --dials` prints all of them."
@@ -158,9 +164,10 @@ def _dials(arguments: list[str], config: type) -> dict[str, Any]:
             text, separator = "1", "="
         if not separator and not rest:
             raise DataError(f"--{name} needs a value, such as --{name} {known[name].default}.")
-        text = text if separator else rest.pop(0)
-        values[known[name].name] = _number(text, name, known[name].default)
-    return values
+        values[known[name].name] = _number(text if separator else rest.pop(0), name, known[name].default)
+    if len(stores) != 1:
+        raise DataError(f"The planted data set needs the name of one store to make, such as planted.store; got {stores or 'none'}.")
+    return Path(stores[0]), values
 
 
 def _number(text: str, name: str, default: Any) -> int | float | bool | None:

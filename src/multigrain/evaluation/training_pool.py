@@ -99,7 +99,7 @@ def train_runs(
     Raises:
         RecipeError: a folder holds a run of another recipe, seed or store and `overwrite` is False.
     """
-    actions = [(run, _action(run, reuse=reuse, overwrite=overwrite)) for run in runs]
+    actions = [(run, planned_action(run, reuse=reuse, overwrite=overwrite)) for run in runs]
     for run, action in actions:
         if action == "reuse":
             progress(f"{run.title}: already trained, reused ({run.folder})")
@@ -124,8 +124,17 @@ def train_runs(
     return failed
 
 
-def _action(run: PlannedRun, *, reuse: bool, overwrite: bool) -> str:
-    """`reuse`, `resume` or `train`; makes room for `train` where it may."""
+def planned_action(run: PlannedRun, *, reuse: bool = True, overwrite: bool = False) -> str:
+    """What is to be done about a run: `reuse`, `resume` or `train`; deletes what `train` is to replace.
+
+    Args:
+        run: the planned run.
+        reuse: take what the same recipe, seed and store left.
+        overwrite: delete another run that is in the way.
+
+    Raises:
+        RecipeError: another run is in the way and `overwrite` is False.
+    """
     folder = RunFolder(run.folder)
     if not run.folder.exists():
         return "train"
@@ -168,18 +177,21 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in flat.items() if key not in ignored}
 
 
-def _start(run: PlannedRun, action: str, workers: int) -> _Active:
+def training_command(run: PlannedRun, action: str) -> list[str]:
+    """The command that trains or resumes a run."""
     command = [sys.executable, "-m", "multigrain", "train"]
     if action == "resume":
-        command += ["--resume", str(run.folder)]
-    else:
-        command += [run.recipe_source, *run.overrides, "--seed", str(run.seed), "--run-folder", str(run.folder)]
+        return [*command, "--resume", str(run.folder)]
+    return [*command, run.recipe_source, *run.overrides, "--seed", str(run.seed), "--run-folder", str(run.folder)]
+
+
+def _start(run: PlannedRun, action: str, workers: int) -> _Active:
     environment = {**os.environ, "COLUMNS": "2000", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     if workers > 1:
         environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     run.folder.parent.mkdir(parents=True, exist_ok=True)
     log = run.log.open("wb")
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    process = subprocess.Popen(training_command(run, action), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment)
     return _Active(run, process, log, lines_seen=len(_epochs(run.folder)))
 
 

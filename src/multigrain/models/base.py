@@ -154,7 +154,7 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         Every modality of the model is there: one that the batch lacks comes as a single padded step.
         """
         present = batch.modalities
-        reference = next(iter(self.parameters()))
+        reference = next((sequence.features for sequence in present.values()), next(iter(self.parameters())))
         sequences: dict[str, ModalitySequence] = {}
         for name, spec in self.features.items():
             sequence = present.get(name)

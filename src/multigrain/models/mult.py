@@ -47,7 +47,7 @@ class MulTConfig:
         text_dropout: on the text features before the convolution.
         attention_dropout_text, attention_dropout_audio, attention_dropout_vision: on attention weights, by source.
         hidden_dropout, residual_dropout, embedding_dropout, output_dropout: see `TransformerSettings` and `ResidualHead`.
-        residual: `plain` as published, or `normalised` as in MCMuT's Eq. 5.
+        residual: of the crossmodal layers: `plain` as published, or `normalised` as in MCMuT's Eq. 5.
         tied_norms: one layer norm for target and source, as in the authors' code.
         future_mask: step t may only attend source steps up to t + |U - T|, as in the authors' command line.
     """
@@ -84,13 +84,13 @@ class MulTConfig:
         """The attention dropout of stacks that `source` answers."""
         return {"text": self.attention_dropout_text, "audio": self.attention_dropout_audio, "vision": self.attention_dropout_vision}[source]
 
-    def settings(self, attention_dropout: float) -> TransformerSettings:
+    def settings(self, attention_dropout: float, residual: Literal["plain", "normalised"] = "plain") -> TransformerSettings:
         """What the layers of one stack share."""
         return TransformerSettings(
             attention_dropout=attention_dropout,
             hidden_dropout=self.hidden_dropout,
             residual_dropout=self.residual_dropout,
-            residual=self.residual,
+            residual=residual,
             tied_norms=self.tied_norms,
         )
 
@@ -114,10 +114,11 @@ class MulT(MultimodalModel):
         )
         self.text_dropout = nn.Dropout(config.text_dropout)
         self.low_level_input = PositionalInput(config.width, dropout=config.embedding_dropout)
+        crossmodal_settings = {name: config.settings(config.attention_dropout(name), config.residual) for name in self.features}
         self.crossmodal = nn.ModuleDict(
             {
                 f"{source}_to_{target}": TransformerStack(
-                    config.width, config.num_heads, config.num_layers, config.settings(config.attention_dropout(source)), is_crossmodal=True
+                    config.width, config.num_heads, config.num_layers, crossmodal_settings[source], is_crossmodal=True
                 )
                 for target, sources in self.sources.items()
                 for source in sources

@@ -36,7 +36,7 @@ from multigrain.training.epoch_batches import EpochBatches
 from multigrain.training.loggers import check_loggers, make_loggers
 from multigrain.training.module import TrainingModule
 from multigrain.training.progress import Progress
-from multigrain.training.recipe import Recipe
+from multigrain.training.recipe import Recipe, TrainingRecipe
 from multigrain.training.run_folder import RunFolder, write_errors, write_json
 
 logger = logging.getLogger(__name__)
@@ -67,9 +67,9 @@ def train_run(
         TrainingInterrupted: Ctrl-C; the run can be resumed.
     """
     folder, store = RunFolder(run_folder), Store.open(recipe.data.store)
-    console = Console(stderr=True, quiet=not show_progress)
+    is_first = process_rank() == 0  # the other processes of DDP run this function too
+    console = Console(stderr=True, quiet=not (show_progress and is_first))
     model, higher_is_better = prepare_model(recipe, store, seed)
-    is_first = int(os.environ.get("LOCAL_RANK", "0")) == 0  # the other processes of DDP run this function too
     if is_first:
         if resume and folder.path.exists():
             check_resume(folder, recipe, store, seed)
@@ -83,7 +83,7 @@ def train_run(
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(recipe.training.num_threads or threads)
-        fit(recipe, folder, store, model, seed, higher_is_better, console, is_first=is_first)
+        fit(recipe, folder, store, model, seed, higher_is_better, console)
         return finish(recipe, folder, store, model) if is_first else {}
     except KeyboardInterrupt as error:
         _note_status(folder, "interrupted")
@@ -184,19 +184,14 @@ def check_resume(folder: RunFolder, recipe: Recipe, store: Store, seed: int) -> 
         )
 
 
-def fit(
-    recipe: Recipe,
-    folder: RunFolder,
-    store: Store,
-    model: MultimodalModel,
-    seed: int,
-    higher_is_better: bool,
-    console: Console,
-    *,
-    is_first: bool = True,
-) -> None:
+def process_rank() -> int:
+    """Which of the processes that train together this is; 0 when it is alone."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def fit(recipe: Recipe, folder: RunFolder, store: Store, model: MultimodalModel, seed: int, higher_is_better: bool, console: Console) -> None:
     """Trains from where the run folder stands to the last epoch; everything is left in the run folder."""
-    training = recipe.training
+    training, is_first = recipe.training, process_rank() == 0
     state = folder.load_last()
     progress = Progress(**state["progress"]) if state else Progress()
     if is_first:
@@ -204,31 +199,16 @@ def fit(
             folder.cut_back(progress.epoch)
     if progress.is_finished:
         return
-    rank, names = int(os.environ.get("LOCAL_RANK", "0")), list(model.features)
-    train_batches = _batches(store.split("train"), recipe, names, seed=seed, shuffle=True, rank=rank)
-    valid_batches = _batches(store.split("valid"), recipe, names, seed=seed, shuffle=False, rank=rank)
+    names = list(model.features)
+    train_batches = _batches(store.split("train"), recipe, names, seed=seed, shuffle=True)
+    valid_batches = _batches(store.split("valid"), recipe, names, seed=seed, shuffle=False)
     module = TrainingModule(model, training, train_batches, valid_batches)
     module.progress = progress
     recorder = EpochRecorder(recipe, folder, seed, higher_is_better)
+    callbacks = [recorder, ConsoleProgress(recorder, console, training.monitor)]
     with _quiet_lightning(), write_errors(folder.path):
         loggers = _loggers(folder, training.loggers) if is_first else []
-        trainer = lightning.Trainer(
-            accelerator=training.accelerator,
-            devices=training.devices,
-            strategy="auto" if training.devices == 1 else "ddp",
-            precision=training.precision,
-            max_epochs=training.epochs - progress.epoch,
-            logger=loggers,
-            callbacks=[recorder, ConsoleProgress(recorder, console, training.monitor)],
-            default_root_dir=folder.path,
-            use_distributed_sampler=False,
-            reload_dataloaders_every_n_epochs=1,
-            num_sanity_val_steps=0,
-            log_every_n_steps=10**9,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = _trainer(training, folder, loggers, callbacks, epochs=training.epochs - progress.epoch)
         if state:
             model.load_state_dict(state["model"])
             module.optimizer_state = state["optimizer"]
@@ -236,7 +216,28 @@ def fit(
         _fit(trainer, module)
 
 
-def _batches(split: Split, recipe: Recipe, names: list[str], *, seed: int, shuffle: bool, rank: int) -> EpochBatches:
+def _trainer(training: TrainingRecipe, folder: RunFolder, loggers: list[Any], callbacks: list[Any], *, epochs: int) -> lightning.Trainer:
+    """Lightning's trainer without whatever costs time in each step or prints: checkpoints, logs and lines are our callbacks'."""
+    return lightning.Trainer(
+        accelerator=training.accelerator,
+        devices=training.devices,
+        strategy="auto" if training.devices == 1 else "ddp",
+        precision=training.precision,
+        max_epochs=epochs,
+        logger=loggers,
+        callbacks=callbacks,
+        default_root_dir=folder.path,
+        use_distributed_sampler=False,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10**9,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _batches(split: Split, recipe: Recipe, names: list[str], *, seed: int, shuffle: bool) -> EpochBatches:
     training = recipe.training
     sampler = LengthBucketSampler(
         {name: split.lengths(name) for name in names},
@@ -246,7 +247,9 @@ def _batches(split: Split, recipe: Recipe, names: list[str], *, seed: int, shuff
         seed=seed,
     )
     pin = training.accelerator in ("auto", "gpu") and torch.cuda.is_available()
-    return EpochBatches(split, sampler, modalities=names, num_workers=training.num_workers, pin_memory=pin, num_replicas=training.devices, rank=rank)
+    return EpochBatches(
+        split, sampler, modalities=names, num_workers=training.num_workers, pin_memory=pin, num_replicas=training.devices, rank=process_rank()
+    )
 
 
 def _loggers(folder: RunFolder, names: tuple[str, ...]) -> list[Any]:
@@ -318,7 +321,7 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store, like: MultimodalMode
 def _note_status(folder: RunFolder, status: str) -> None:
     """Notes how a run ended; where even that cannot be written, the error that ended it is what the user hears of."""
     try:
-        if folder.is_run and int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        if folder.is_run and process_rank() == 0:
             folder.set_status(status)
     except (OSError, MultigrainError) as error:
         logger.warning("The status %r could not be written into %s: %s", status, folder.info_file, error)

@@ -6,9 +6,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Shaped
 
+from multigrain.data.safe_pickle import release_pages
 from multigrain.errors import DataError
 
-SAMPLED_UTTERANCES = 400
+SAMPLED_UTTERANCES = 200
 RELEASE_BYTES = 64 << 20
 """After so many bytes were read of a file-backed array, its pages are given back."""
 
@@ -60,6 +61,8 @@ def padding_side(arrays: Sequence[Mapping[str, np.ndarray]], is_aligned: bool) -
         count = len(next(iter(by_modality.values())))
         for index in np.unique(np.linspace(0, count - 1, min(count, SAMPLED_UTTERANCES)).astype(int)) if count else ():
             steps = [real_steps(array[index]) for array in by_modality.values()]
+            for array in by_modality.values():
+                release_pages(array)
             for real in [np.logical_or.reduce(steps)] if is_aligned else steps:
                 if real.any():
                     left += int(real.argmax())

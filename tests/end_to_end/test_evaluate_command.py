@@ -1,0 +1,86 @@
+"""`multigrain evaluate` and `multigrain compare` as a user types them, on runs that are there already."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation"))
+from small_runs import CONFIGS, write_run, write_store
+
+from multigrain.cli import main
+from multigrain.data.store import Store
+from multigrain.training.recipe_file import load_recipe
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a planted store, two recipes and a completed run of each."""
+    monkeypatch.chdir(tmp_path)
+    store = Store.open(write_store(tmp_path / "planted.store"))
+    for name in ("mult", "lf_lstm"):
+        settings = json.dumps({"name": name, **CONFIGS[name]})
+        (tmp_path / f"{name}.yaml").write_text(f"data: {{store: planted.store}}\nmodel: {settings}\n")
+        run = write_run(tmp_path / "runs" / name / "seed-0", name, store)
+        (run / "recipe.yaml").write_text(load_recipe(f"{name}.yaml").to_yaml())
+    return tmp_path
+
+
+def test_evaluate_prints_metrics_rounded(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "runs/mult/seed-0"]) == 0
+    expected = json.loads((here / "runs/mult/seed-0/results.json").read_text())["splits"]["test"]
+    printed = capsys.readouterr().out
+    assert f"{expected['mae']:.3f}" in printed
+    assert "Acc-2 non0 %" in printed
+
+
+def test_evaluate_json_is_at_full_precision(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "runs/mult/seed-0", "--split", "valid", "--convention", "mult", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    expected = json.loads((here / "runs/mult/seed-0/results.json").read_text())["splits"]["valid"]
+    assert content["metrics"]["correlation"] == expected["correlation"]
+    assert (content["split"], content["convention"]) == ("valid", "mult")
+
+
+def test_evaluate_on_a_store_predicts_afresh(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "runs/mult/seed-0", "--store", "planted.store", "--json"]) == 0
+    expected = json.loads((here / "runs/mult/seed-0/results.json").read_text())["splits"]["test"]
+    assert json.loads(capsys.readouterr().out)["metrics"]["mae"] == pytest.approx(expected["mae"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "runs/none"], "runs/none is not a run folder: there is no such folder"),
+        (["evaluate", "runs/mult/seed-0", "--split", "train"], "holds no predictions for the split 'train'"),
+        (["evaluate", "runs/mult/seed-0", "--convention", "mulf"], "no metric convention 'mulf'. Did you mean 'mult'"),
+        (["evaluate", "runs/mult/seed-0", "--store", "none.store"], "There is no store at none.store"),
+        (["compare", "mult.yaml", "--json", "--latex"], "Choose one of --json, --markdown and --latex"),
+        (["compare", "mult.yml"], "There is no recipe 'mult.yml'"),
+        (["compare", "mult.yaml", "--seeds", "1", "training.epochs=7"], "its training.epochs is 30, not 7"),
+    ],
+)
+def test_mistakes_are_one_paragraph_and_exit_code_2(arguments: list[str], message: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err.replace("\n", " ")
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(("option", "start"), [("--markdown", "**test split"), ("--latex", "% test split"), ("--json", "{")])
+def test_compare_prints_in_the_format_asked_for(option: str, start: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "mult.yaml", "lf_lstm.yaml", "--seeds", "1", option]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith(start)
+    assert "mult seed 0: already trained, reused" in captured.err
+    if option == "--json":
+        assert [row["name"] for row in json.loads(captured.out)["rows"]] == ["mult", "lf_lstm"]
+
+
+def test_compare_prints_tables_and_writes_the_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "mult.yaml", "lf_lstm.yaml", "--seeds", "1", "--reference", "mult", "--report", "out/report.html"]) == 0
+    printed = capsys.readouterr().out
+    assert "oracle (best possible)" in printed
+    assert "Corr against mult" in printed
+    assert (here / "out" / "report.html").is_file()

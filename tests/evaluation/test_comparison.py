@@ -1,0 +1,121 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_runs import shift_scores, write_run
+
+from multigrain.data.store import Store
+from multigrain.errors import DataError, RecipeError
+from multigrain.evaluation.comparison import Comparison, published_results, summarise
+from multigrain.evaluation.evaluate import RunFacts, read_run
+from multigrain.evaluation.tables import differences_table, results_table, to_json, to_latex, to_markdown, to_rich
+from multigrain.evaluation.training_pool import FailedRun
+from multigrain.models import MODELS
+
+
+@pytest.fixture
+def completed(planted: Store, tmp_path: Path) -> dict[str, list[RunFacts]]:
+    """Two seeds of a good mult and of a bad lf_lstm."""
+    runs: dict[str, list[RunFacts]] = {}
+    for name, noise in (("mult", 0.3), ("lf_lstm", 1.5)):
+        for seed in range(2):
+            folder = write_run(tmp_path / name / f"seed-{seed}", name, planted, seed)
+            shift_scores(folder, noise, seed)
+            runs.setdefault(name, []).append(read_run(folder))
+    return runs
+
+
+@pytest.fixture
+def comparison(completed: dict[str, list[RunFacts]], planted: Store) -> Comparison:
+    failures = [FailedRun("mult", 7, "the disk is <full> & 100_% used")]
+    return summarise(completed, store=planted.path, reference="lf_lstm", failures=failures)
+
+
+def test_rows_hold_means_tests_and_cost(comparison: Comparison, completed: dict[str, list[RunFacts]]) -> None:
+    row = comparison.row("mult")
+    errors = [np.abs(run.predictions("test").scores - run.predictions("test").labels).mean() for run in completed["mult"]]
+    assert row.seeds == (0, 1)
+    assert row.values["mae"] == pytest.approx(errors)
+    assert row.intervals["mae"].mean == pytest.approx(np.mean(errors))
+    assert row.tests["mae"].difference < -0.5
+    assert row.tests["mae"].p_value < 0.01
+    assert row.parameters == completed["mult"][0].results["parameters"]
+    assert row.seconds_per_epoch == 1.25
+    assert comparison.row("lf_lstm").tests == {}
+    assert comparison.num_utterances == 40
+
+
+def test_planted_stores_have_the_oracle_and_the_share_of_the_way(comparison: Comparison, planted: Store) -> None:
+    oracle = planted.manifest["extra"]["planted"]["oracle"]["test"]
+    assert comparison.oracle == oracle
+    assert comparison.baseline == "lf_lstm"
+    start, end = (comparison.row(name).intervals["correlation"].mean for name in ("lf_lstm", "mult"))
+    assert comparison.row("mult").share_of_the_way == pytest.approx((end - start) / (oracle["correlation"] - start))
+    assert comparison.row("lf_lstm").share_of_the_way is None
+
+
+def test_published_rows_need_the_same_data_set() -> None:
+    results = published_results("mult", "mosi/mult mosi_unaligned.store")
+    assert results
+    assert {result.dataset for result in results} == {"MOSI"}
+    assert published_results("mult", "planted/mult planted.store") == ()
+    assert published_results("mult", "mosei.store") == tuple(result for result in MODELS["mult"].paper_results if "MOSEI" in result.dataset)
+
+
+def test_unknown_metric_is_named(completed: dict[str, list[RunFacts]], planted: Store) -> None:
+    with pytest.raises(RecipeError, match=r"no metric 'corelation' for this task\. Did you mean 'correlation'"):
+        summarise(completed, store=planted.path, metrics=["corelation"])
+
+
+def test_nothing_completed_says_why(planted: Store) -> None:
+    with pytest.raises(DataError, match=r"Not one run completed.*mult seed 0: no memory"):
+        summarise({}, store=planted.path, failures=[FailedRun("mult", 0, "no memory")])
+
+
+def test_results_table_rounds_and_lists_the_oracle(comparison: Comparison) -> None:
+    table = results_table(comparison, ("mae", "accuracy_7"))
+    assert table.columns == ("model", "seeds", "MAE", "Acc-7 %")
+    interval = comparison.row("mult").intervals["mae"]
+    assert table.rows[0][:3] == ("mult", "2", f"{interval.mean:.3f} ± {(interval.high - interval.low) / 2:.3f}")
+    assert table.rows[-1][0] == "oracle (best possible)"
+    assert any("FAILED: mult seed 7: the disk is <full>" in note for note in table.notes)
+
+
+def test_differences_table_names_reference_and_share(comparison: Comparison) -> None:
+    table = differences_table(comparison)
+    assert table.columns == ("model", "Corr against lf_lstm", "MAE against lf_lstm", "parameters", "s/epoch", "way to oracle")
+    assert table.rows[0][2].startswith("-")
+    assert table.rows[0][-1] == f"{100 * comparison.row('mult').share_of_the_way:.1f} %"
+    assert table.rows[1][1:3] == ("reference", "reference")
+
+
+def test_markdown_has_a_row_a_model(comparison: Comparison) -> None:
+    lines = [line for line in to_markdown(results_table(comparison)).splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 3
+    assert len({line.count("|") for line in lines}) == 1
+    assert "&lt;full>" in to_markdown(results_table(comparison))
+
+
+def test_latex_escapes_what_latex_reads(comparison: Comparison) -> None:
+    text = to_latex(results_table(comparison))
+    assert r"lf\_lstm & 2 & " in text
+    assert r"$\pm$" in text
+    assert text.count(r"\\") == 1 + 3
+
+
+def test_json_is_complete_and_has_null_for_undefined(completed: dict[str, list[RunFacts]], planted: Store) -> None:
+    single = summarise({name: runs[:1] for name, runs in completed.items()}, store=planted.path)
+    content = json.loads(to_json(single), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert content["rows"][0]["intervals"]["mae"]["low"] is None
+    assert content["rows"][0]["values"]["mae"] == list(single.rows[0].values["mae"])
+    assert content["store_fingerprint"] == planted.fingerprint
+
+
+def test_terminal_shows_failures_as_they_are(comparison: Comparison) -> None:
+    from rich.console import Console
+
+    console = Console(width=200, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+    with console.file:
+        console.print(to_rich(results_table(comparison)))
+    assert "FAILED: mult seed 7: the disk is <full> & 100_% used" in console.export_text()

@@ -1,0 +1,80 @@
+"""The demonstration at a size that takes seconds; `make demo` itself runs the same code at full size."""
+
+from pathlib import Path
+
+import pytest
+
+from multigrain.data.planted import PlantedConfig
+from multigrain.demo import RECIPES, run_demo
+from multigrain.errors import RecipeError
+from multigrain.evaluation.compare import compare
+from multigrain.training.recipe_file import list_recipes
+
+SMALL = PlantedConfig(train_size=24, valid_size=16, test_size=24)
+
+
+def recipe(folder: Path, name: str, settings: str) -> str:
+    path = folder / f"{name}.yaml"
+    training = "{epochs: 2, batch_utterances: 12, accelerator: cpu}"
+    path.write_text(f"name: {name}\ndata: {{store: nowhere.store}}\nmodel: {{name: {name}, {settings}}}\ntraining: {training}\n")
+    return str(path)
+
+
+def test_the_demonstrations_recipes_are_there() -> None:
+    assert set(RECIPES) <= set(list_recipes())
+
+
+def test_demonstration_trains_compares_and_reports(tmp_path: Path) -> None:
+    recipes = [recipe(tmp_path, "mult", "width: 4, num_heads: 2, num_layers: 1, targets: [text]"), recipe(tmp_path, "lf_lstm", "width: 4")]
+    lines: list[str] = []
+    result = run_demo(tmp_path / "demo", recipes=recipes, config=SMALL, progress=lines.append)
+    assert result.report.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert [row.name for row in result.comparison.rows] == ["mult", "lf_lstm"]
+    assert result.comparison.oracle is not None
+    assert result.comparison.failures == ()
+    assert sum("mult seed 0: epoch" in line for line in lines) == 2
+    assert lines[0].startswith("[1/3] Making the planted data set (64 utterances")
+
+    again: list[str] = []
+    second = run_demo(tmp_path / "demo", recipes=recipes, config=SMALL, progress=again.append)
+    assert second.comparison == result.comparison
+    assert sum("already trained, reused" in line for line in again) == 2
+
+    with pytest.raises(RecipeError, match=r"its training\.epochs is 2, not 3.*Add --overwrite"):
+        run_demo(tmp_path / "demo", recipes=recipes, config=SMALL, overrides=["training.epochs=3"])
+
+    blocked = tmp_path / "demo" / "runs" / "mult" / "seed-1"
+    blocked.mkdir()
+    (blocked / "thesis.txt").write_text("not a run")
+    overrides = [f"data.store={result.store}", "training.num_threads=1"]
+    kept = compare(recipes, seeds=[0, 1], runs_root=tmp_path / "demo" / "runs", workers=2, overrides=overrides)
+    assert [(failure.name, failure.seed) for failure in kept.failures] == [("mult", 1)]
+    assert "is not a run folder" in kept.failures[0].reason
+    assert kept.row("mult").seeds == (0,)
+    assert kept.row("lf_lstm").seeds == (0, 1)
+
+
+def test_recipes_on_different_stores_are_refused(tmp_path: Path) -> None:
+    from multigrain.data.planted import write_planted_store
+
+    sources = []
+    for seed, name in enumerate(("mult", "lf_lstm")):
+        store = write_planted_store(tmp_path / f"{name}.store", PlantedConfig(train_size=2, valid_size=2, test_size=2, seed=seed))
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(f"data: {{store: {store}}}\nmodel: {{name: {name}}}\n")
+        sources.append(str(path))
+    with pytest.raises(RecipeError, match="The recipes train on different data: mult on .*A comparison needs one store"):
+        compare(sources, runs_root=tmp_path / "runs")
+
+
+def test_unknown_reference_and_twice_the_same_recipe(tmp_path: Path) -> None:
+    from multigrain.data.planted import write_planted_store
+
+    store = write_planted_store(tmp_path / "p.store", PlantedConfig(train_size=2, valid_size=2, test_size=2))
+    source = recipe(tmp_path, "lf_lstm", "width: 4")
+    with pytest.raises(RecipeError, match=r"The reference 'lf_lstn' is none of the recipes compared\. Did you mean 'lf_lstm'"):
+        compare([source], reference="lf_lstn", overrides=[f"data.store={store}"], runs_root=tmp_path / "runs")
+    with pytest.raises(RecipeError, match="Two of the recipes compared are called 'lf_lstm'"):
+        compare([source, source], overrides=[f"data.store={store}"], runs_root=tmp_path / "runs")
+    with pytest.raises(RecipeError, match="at least one recipe, one seed and one worker"):
+        compare([source], seeds=0, overrides=[f"data.store={store}"], runs_root=tmp_path / "runs")
