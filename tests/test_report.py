@@ -108,4 +108,4 @@ def test_report_says_what_was_done_and_found(text: str, comparison: Comparison) 
 def test_words_of_the_example_are_shown(text: str) -> None:
     assert "words ask audio" in text
     assert "words ask vision" in text
-    assert re.search(r">(good|bad)-k\d<", text)
+    assert re.search(r">(good|bad)·k\d<", text)

@@ -72,7 +72,6 @@ def run_demo(
         seeds=1,
         runs_root=folder / "runs",
         workers=workers,
-        reference=recipes[-1],
         overrides=[f"data.store={store}", *overrides],
         progress=lambda line: progress(f"  {time.monotonic() - started:4.0f} s  {line}"),
     )

@@ -172,5 +172,5 @@ def _svg(figure: "Figure") -> str:
     text = re.sub(r' id="[a-zA-Z.]+\d*_\d+"', "", text)  # names of groups, the same in every figure
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r"font: ([^;\"']*?)'[^;\"]*sans-serif", r"font: \1sans-serif", text)
+    text = re.sub(r"'DejaVu Sans'[^;\"]*sans-serif", "sans-serif", text)
     return text.replace(INK, "currentColor").strip()

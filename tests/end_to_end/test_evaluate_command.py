@@ -14,17 +14,24 @@ from multigrain.data.store import Store
 from multigrain.training.recipe_file import load_recipe
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a planted store, two recipes and a completed run of each."""
-    monkeypatch.chdir(tmp_path)
-    store = Store.open(write_store(tmp_path / "planted.store"))
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a planted store, two recipes and a completed run of each; tests only read what is there."""
+    folder = tmp_path_factory.mktemp("commands")
+    store = Store.open(write_store(folder / "planted.store"))
     for name in ("mult", "lf_lstm"):
         settings = json.dumps({"name": name, **CONFIGS[name]})
-        (tmp_path / f"{name}.yaml").write_text(f"data: {{store: planted.store}}\nmodel: {settings}\n")
-        run = write_run(tmp_path / "runs" / name / "seed-0", name, store)
-        (run / "recipe.yaml").write_text(load_recipe(f"{name}.yaml").to_yaml())
-    return tmp_path
+        recipe = folder / f"{name}.yaml"
+        run = write_run(folder / "runs" / name / "seed-0", name, store)
+        recipe.write_text(f"data: {{store: planted.store}}\nmodel: {settings}\n")
+        (run / "recipe.yaml").write_text(load_recipe(recipe).to_yaml())
+    return folder
+
+
+@pytest.fixture
+def here(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(prepared)
+    return prepared
 
 
 def test_evaluate_prints_metrics_rounded(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

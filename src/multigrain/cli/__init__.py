@@ -12,10 +12,11 @@ from multigrain.errors import MultigrainError
 USER_ERROR, INTERRUPTED = 2, 130
 
 
-def _show_version(is_asked: bool) -> None:
+def _show_version(is_asked: bool) -> bool:
     if is_asked:
         typer.echo(f"multigrain {__version__}")
         raise typer.Exit
+    return is_asked
 
 
 def _top(version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False) -> None:

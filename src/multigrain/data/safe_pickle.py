@@ -9,32 +9,24 @@ The file is memory-mapped. Bytes that become an array are never copied: the arra
 """
 
 import codecs
-import math
 import mmap
 import pickle
-import re
 import struct
-import tempfile
-from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from multigrain.data.pickle_names import SPILL_BYTES, STAND_INS, Pending, StandIn
 from multigrain.errors import DataError, UnsafePickleError
 
 VIEW_BYTES = 1024
 """Payloads of at least this many bytes are kept as views of the file."""
-SPILL_BYTES = 1 << 20
-"""Decoded payloads of at least this many bytes go to a temporary file."""
-CHUNK_BYTES = 4 << 20
 PYTHON2_STRING_BYTES = 64 << 10
 """A Python 2 string of at least this many bytes is taken for an array's content, and is not decoded."""
 
-_DTYPE = re.compile(r"[<>|=]?[biufcSUO?][0-9]*")
-_LATIN1 = {"latin1", "latin-1", "latin_1", "iso-8859-1", "iso8859-1"}
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 _TORCH_ZIP = b"PK\x03\x04"
 _MALFORMED = (IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowError, struct.error, RecursionError, MemoryError)
@@ -109,161 +101,6 @@ def _without_tensors(value: Any) -> Any:
         items = [_without_tensors(item) for item in value]
         return items if isinstance(value, list) else tuple(items)
     return value
-
-
-# Stand-ins for the few names that a pickle of arrays contains -----------------------------------------------------
-
-
-class _Pending(ABC):
-    """An object whose state follows in a BUILD; `keys` are the memo places that must then hold the finished object."""
-
-    def __init__(self) -> None:
-        self.keys: list[int] = []
-
-    @abstractmethod
-    def build(self, state: Any) -> Any:
-        """The finished object."""
-
-
-class _PendingArray(_Pending):
-    def build(self, state: Any) -> np.ndarray:
-        shape, dtype, is_fortran, data = state[-4:]
-        return _array(shape, _dtype_of(dtype), "F" if is_fortran else "C", data)
-
-
-class _PendingType(_Pending):
-    def __init__(self, dtype: np.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-
-    def build(self, state: Any) -> np.dtype:
-        if any(item is not None for item in state[2:5]):
-            raise ValueError("arrays of records are not supported")
-        return self.dtype.newbyteorder(state[1]) if state[1] in ("<", ">") else self.dtype
-
-
-def _dtype_of(value: Any) -> np.dtype:
-    if isinstance(value, _PendingType):
-        return value.dtype
-    if not isinstance(value, np.dtype):
-        raise TypeError(f"expected an array's type, got {type(value).__name__}")
-    return value
-
-
-def _array(shape: Any, dtype: np.dtype, order: Any, data: Any) -> np.ndarray:
-    if not all(isinstance(size, int) and size >= 0 for size in shape):
-        raise ValueError(f"an array of shape {shape}")
-    count = math.prod(shape)
-    if dtype.hasobject:
-        if type(data) is not list or len(data) != count:
-            raise ValueError(f"an array of {count} objects with other content")
-        values = np.empty(count, dtype=object)
-        for index, item in enumerate(data):
-            values[index] = item
-        return values.reshape(shape, order=order)
-    raw = _raw_bytes(data)
-    if len(raw) != count * dtype.itemsize:
-        raise ValueError(f"an array of shape {tuple(shape)} and type {dtype} needs {count * dtype.itemsize} bytes but has {len(raw)}")
-    if count == 0:
-        return np.empty(shape, dtype=dtype)
-    values = np.frombuffer(raw, dtype=dtype)
-    values.flags.writeable = False
-    return values.reshape(shape, order=order)
-
-
-def _raw_bytes(data: Any) -> Any:
-    if isinstance(data, str):
-        return _kept((data.encode("latin-1"),), len(data))
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        return data
-    raise TypeError(f"an array's content is a {type(data).__name__}")
-
-
-def _kept(chunks: Iterable[bytes], size: int) -> Any:
-    """Bytes in memory when they are few, else in an unnamed temporary file that is mapped."""
-    if size < SPILL_BYTES:
-        return b"".join(chunks)
-    with tempfile.TemporaryFile() as file:
-        for chunk in chunks:
-            file.write(chunk)
-        file.flush()
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-
-def _make_dtype(name: Any, *_flags: Any) -> _PendingType:
-    name = name.decode("ascii") if isinstance(name, bytes) else name
-    if not isinstance(name, str) or not _DTYPE.fullmatch(name):
-        raise ValueError(f"an array of type {name!r}; numbers, strings and bytes can be read")
-    return _PendingType(np.dtype(name))
-
-
-def _make_scalar(dtype: Any, data: Any = b"") -> Any:
-    kind = _dtype_of(dtype)
-    return data if kind.hasobject else _array((1,), kind, "C", data)[0]
-
-
-def _make_from_buffer(data: Any, dtype: Any, shape: Any, order: Any, axis_order: Any = None) -> np.ndarray:
-    if order == "K" and axis_order is not None:
-        return _array(shape, _dtype_of(dtype), "C", data).transpose(axis_order)
-    return _array(shape, _dtype_of(dtype), order, data)
-
-
-def _make_pending_array(kind: Any, _shape: Any, _type: Any) -> _PendingArray:
-    if kind is not _ARRAY:
-        raise TypeError("a kind of array other than numpy.ndarray")
-    return _PendingArray()
-
-
-def _encode(text: Any, encoding: str = "utf-8") -> Any:
-    if encoding.lower() not in _LATIN1:
-        raise ValueError(f"text encoded as {encoding!r}")
-    if isinstance(text, str):
-        return text.encode("latin-1")
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    pieces = (text[start : start + CHUNK_BYTES] for start in range(0, len(text), CHUNK_BYTES))
-    return _kept((decoder.decode(piece).encode("latin-1") for piece in pieces), len(text))
-
-
-def _make_bytearray(data: Any = b"", encoding: str = "latin-1") -> Any:
-    if isinstance(data, str) and encoding.lower() in _LATIN1:
-        return bytearray(data.encode("latin-1"))
-    if not isinstance(data, (bytes, bytearray)):
-        raise TypeError("a bytearray made of something other than bytes")
-    return bytearray(data)
-
-
-def _make_bytes() -> bytes:
-    return b""
-
-
-class _Name:
-    """What a name in the file stands for: a function of ours that may be called with the arguments in the file."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-
-
-def _refuse_call(*_arguments: Any) -> Any:
-    raise TypeError("numpy.ndarray called directly")
-
-
-_ARRAY = _Name(_refuse_call)
-_CORES = ("numpy.core", "numpy._core")
-_BUILTINS = ("builtins", "__builtin__")
-_NAMES: dict[tuple[str, str], _Name] = {
-    ("numpy", "ndarray"): _ARRAY,
-    ("numpy", "dtype"): _Name(_make_dtype),
-    ("_codecs", "encode"): _Name(_encode),
-    ("collections", "OrderedDict"): _Name(OrderedDict),
-    **{(f"{core}.multiarray", "_reconstruct"): _Name(_make_pending_array) for core in _CORES},
-    **{(f"{core}.multiarray", "scalar"): _Name(_make_scalar) for core in _CORES},
-    **{(f"{core}.numeric", "_frombuffer"): _Name(_make_from_buffer) for core in _CORES},
-    **{(module, "set"): _Name(set) for module in _BUILTINS},
-    **{(module, "frozenset"): _Name(frozenset) for module in _BUILTINS},
-    **{(module, "complex"): _Name(complex) for module in _BUILTINS},
-    **{(module, "bytearray"): _Name(_make_bytearray) for module in _BUILTINS},
-    **{(module, "bytes"): _Name(_make_bytes) for module in _BUILTINS},
-}
 
 
 # The machine ------------------------------------------------------------------------------------------------------
@@ -353,7 +190,7 @@ class _Machine:
     def put(self, key: int) -> None:
         """Remembers the value on top of the stack."""
         self.memo[key] = self.stack[-1]
-        if isinstance(self.stack[-1], _Pending):
+        if isinstance(self.stack[-1], Pending):
             self.stack[-1].keys.append(key)
 
     def extend(self, values: list[Any]) -> None:
@@ -383,7 +220,7 @@ class _Machine:
     def reduce(self) -> None:
         """Calls one of our stand-ins; nothing else can be called."""
         function, arguments = self.popped(2)
-        if not isinstance(function, _Name):
+        if not isinstance(function, StandIn):
             raise TypeError(f"a {type(function).__name__} was to be called")
         self.push(function.function(*arguments))
 
@@ -391,7 +228,7 @@ class _Machine:
         """Gives an unfinished array or array type its state; nothing else has a state."""
         state = self.stack.pop()
         target = self.stack[-1]
-        if not isinstance(target, _Pending) or type(state) is not tuple:
+        if not isinstance(target, Pending) or type(state) is not tuple:
             self.refuse(f"to set the inner state of a {type(target).__name__}")
         else:
             self.stack[-1] = target.build(state)
@@ -401,9 +238,9 @@ class _Machine:
     def name(self, module: Any, name: Any) -> None:
         """Puts our stand-in for a name on the stack, or refuses it."""
         module, name = (part.decode("utf-8") if isinstance(part, bytes) else str(part) for part in (module, name))
-        if (module, name) not in _NAMES:
+        if (module, name) not in STAND_INS:
             self.refuse(f"for {module}.{name}")
-        self.push(_NAMES[module, name])
+        self.push(STAND_INS[module, name])
 
     def refuse_opcode(self, opcode: bytes) -> None:
         """Says in words what an opcode that we do not have would do."""

@@ -26,11 +26,12 @@ from multigrain.data.readers.base import (
     unique_ids,
 )
 from multigrain.data.readers.word_vectors import WordVectors, load_word_vectors
-from multigrain.data.safe_pickle import load
+from multigrain.data.safe_pickle import load, release_pages
 from multigrain.errors import DataError
 from multigrain.schema import SPLITS, FeatureSpec, Utterance
 
 WORD_OPTIONS = frozenset({"label_range", "splits", "extractors", "word_vectors"})
+RELEASE_ITEMS = 1000
 _EXTRACTOR_BY_WIDTH = {("vision", 47): "facet-4.1", ("audio", 74): "covarep"}
 
 
@@ -105,7 +106,9 @@ def read_items(
 
 
 def _utterances(places: list[Place], items: list[_Item], vectors: WordVectors | None) -> Iterator[Utterance]:
-    for place, item in zip(places, items, strict=True):
+    for index, (place, item) in enumerate(zip(places, items, strict=True)):
+        if index % RELEASE_ITEMS == RELEASE_ITEMS - 1:
+            release_pages(item.audio)  # all arrays are views of the same file
         sequences = {"audio": item.audio, "vision": item.vision}
         features = {name: np.array(values) for name, values in sequences.items() if (values != 0).any()}
         if vectors is not None:

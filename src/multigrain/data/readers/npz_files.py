@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from multigrain.data.pickle_names import CHUNK_BYTES, SPILL_BYTES
 from multigrain.data.readers.base import existing
-from multigrain.data.safe_pickle import CHUNK_BYTES, SPILL_BYTES
 from multigrain.errors import DataError
 
 
