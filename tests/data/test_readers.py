@@ -540,7 +540,7 @@ def test_arrays_npz_in_context(tmp_path: Path) -> None:
     np.testing.assert_array_equal(by_id["b_2"].features["text"], [[3, 4], [1, 2]])  # b_2 comes before b_10
     assert (by_id["b_2"].readout, by_id["b_10"].readout, by_id["a_1"].readout) == (0, 1, 0)
     assert by_id["b_2"].context_key == by_id["b_10"].context_key != by_id["a_1"].context_key
-    assert any("by the numbers in the ids" in note for note in result.notes)
+    assert any("in the order of the numbers in their ids" in note for note in result.notes)
     _, utterances = read("arrays", flat_npz(tmp_path, vision=None, clip=np.array([1, 2, 1, 1])), context=True)
     assert [u.id for u in utterances[:2]] == ["b_10", "b_2"]
     split_group = flat_npz(tmp_path, vision=None, split=np.array(["train", "test", "train", "test"]))

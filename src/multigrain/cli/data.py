@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,8 @@ import typer
 from multigrain.errors import DataError, nearest
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from multigrain.data.convert import Progress
 
 UNHEALTHY = 1
@@ -204,14 +207,21 @@ def _write_page(path: Path, page: str) -> None:
     typer.echo(f"Wrote {path}", err=True)
 
 
+@cache
+def _console() -> "Console":
+    """The one console for stderr, so that notes are printed above a running progress bar and not over it."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
 @contextmanager
 def _notes_on_stderr() -> Iterator[None]:
     """Shows what the library logs while it reads."""
-    from rich.console import Console
     from rich.logging import RichHandler
 
     logger = logging.getLogger("multigrain")
-    handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
+    handler = RichHandler(console=_console(), show_time=False, show_path=False, markup=False)
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -224,11 +234,10 @@ def _notes_on_stderr() -> Iterator[None]:
 
 @contextmanager
 def _progress_bar() -> "Iterator[Progress]":
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=_console(), transient=True) as bar:
         tasks: dict[str, Any] = {}
 
         def report(what: str, done: int, total: int) -> None:

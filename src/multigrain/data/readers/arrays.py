@@ -80,7 +80,7 @@ def _utterance(row: Row, features: dict[str, np.ndarray]) -> Utterance:
 def _in_order(rows: list[Row], notes: list[str]) -> list[Row]:
     """The rows with each group of a split together, in the utterances' order."""
     has_order = all(row.order is not None for row in rows)
-    notes.append(f"in context: order within a group {'by its column' if has_order else 'by the numbers in the ids'}")
+    notes.append(f"in context: each group's utterances in the order of {'the column order' if has_order else 'the numbers in their ids'}")
     return sorted(rows, key=lambda row: (SPLITS.index(row.split), row.group, row.order if has_order else 0, _natural(row.id)))
 
 
