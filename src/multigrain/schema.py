@@ -282,7 +282,9 @@ class Batch:
         size = next(iter(sizes.values()))
         target = None if label is None else torch.as_tensor(np.asarray(label), dtype=torch.float32).reshape(size, -1)
         return cls(
-            **sequences,
+            text=sequences.get("text"),
+            audio=sequences.get("audio"),
+            vision=sequences.get("vision"),
             label=target,
             ids=tuple(ids) if ids is not None else tuple(str(index) for index in range(size)),
             groups=tuple(groups) if groups is not None else (),
@@ -317,7 +319,7 @@ class Batch:
         return self._map(lambda value: value.pin_memory())
 
     def _map(self, function: Any) -> "Batch":
-        moved = {
+        moved: dict[str, Any] = {
             name: None if getattr(self, name) is None else function(getattr(self, name))
             for name in ("text", "audio", "vision", "label", "tokens", "speakers")
         }

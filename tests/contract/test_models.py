@@ -217,7 +217,7 @@ def test_predict_gives_scores_in_the_labels_units_and_keeps_the_mode(name: str) 
 def test_features_of_another_width_are_refused(name: str) -> None:
     model = small_model(name)
     batch = Batch.from_arrays(text=np.zeros((2, 3, 9)), audio=np.zeros((2, 3, 9)), vision=np.zeros((2, 3, 9)))
-    with pytest.raises(CheckpointError, match="has 9 features a step, but this .* model was built for"):
+    with pytest.raises(CheckpointError, match=r"has 9 features a step, but this .* model was built for"):
         model(batch)
 
 

@@ -14,10 +14,10 @@ from multigrain.models.mcmut_levels import needed_levels, source_levels
 
 FEATURES = {"text": FeatureSpec(dim=6), "audio": FeatureSpec(dim=4), "vision": FeatureSpec(dim=5)}
 TIMES = {"text": 4, "audio": 6, "vision": 5}
-NO_DROPOUT = {"attention_dropout": 0.0, "hidden_dropout": 0.0, "output_dropout": 0.0}
-NO_MULT_DROPOUT = {
-    f"{name}_dropout": 0.0 for name in ("text", "hidden", "residual", "embedding", "output")
-} | {f"attention_dropout_{name}": 0.0 for name in ("text", "audio", "vision")}
+NO_DROPOUT = {"attention_dropout": 0.0, "hidden_dropout": 0.0, "residual_dropout": 0.0, "output_dropout": 0.0}
+NO_MULT_DROPOUT = {f"{name}_dropout": 0.0 for name in ("text", "hidden", "residual", "embedding", "output")} | {
+    f"attention_dropout_{name}": 0.0 for name in ("text", "audio", "vision")
+}
 
 
 def random_inputs(seed=0):

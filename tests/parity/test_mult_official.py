@@ -47,9 +47,7 @@ def test_checkpoints_with_only_the_stacks_into_one_target(golden, target):
     weights, inputs, _, _ = golden_case(golden, "mult_all_targets")
     head = {key: value for key, value in golden_case(golden, "mult_text_target")[0].items() if key.startswith(("proj1", "proj2", "out"))}
     partial = {
-        key: value
-        for key, value in weights.items()
-        if key.startswith((f"trans_{target}_with", "trans_l_mem", "trans_a_mem", "trans_v_mem", "proj_"))
+        key: value for key, value in weights.items() if key.startswith((f"trans_{target}_with", "trans_l_mem", "trans_a_mem", "trans_v_mem", "proj_"))
     } | head
     model = MulT.from_official(partial, num_heads=5)
     assert model.config.targets == (INPUTS[target],)
@@ -131,9 +129,7 @@ def transcribed(weights, inputs, targets, *, future_mask, num_heads=5):
         layers = 1 + max(int(key.split(".")[2]) for key in weights if key.startswith(f"{name}.layers."))
         for layer in (f"{name}.layers.{index}" for index in range(layers)):
             normalised = norm(states, f"{layer}.layer_norms.0")
-            states = states + attention(
-                f"{layer}.self_attn", normalised, normalised if answer is None else norm(answer, f"{layer}.layer_norms.0")
-            )
+            states = states + attention(f"{layer}.self_attn", normalised, normalised if answer is None else norm(answer, f"{layer}.layer_norms.0"))
             inner = np.maximum(norm(states, f"{layer}.layer_norms.1") @ weights[f"{layer}.fc1.weight"].T + weights[f"{layer}.fc1.bias"], 0)
             states = states + inner @ weights[f"{layer}.fc2.weight"].T + weights[f"{layer}.fc2.bias"]
         return norm(states, f"{name}.layer_norm")

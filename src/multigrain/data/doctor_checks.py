@@ -135,12 +135,12 @@ def check_presence(modality: str, summaries: dict[str, ModalitySummary]) -> Iter
     empty = [name for name, part in parts.items() if part.present == 0]
     some = [f"{part.absent} of {part.present + part.absent} in {name!r}" for name, part in parts.items() if part.absent and part.present]
     if empty:
-        level = "problem" if len(empty) < len(parts) else "note"
+        elsewhere = len(empty) < len(parts)
         yield Finding(
-            level,
+            "problem" if elsewhere else "note",
             "modality_missing",
             f"No utterance of {named(empty)} has {modality}"
-            + (", though other splits have it. Models trained with it meet what they never saw; " if level == "problem" else ". ")
+            + (", though other splits have it. Models trained with it meet what they never saw; " if elsewhere else ". ")
             + "convert the data set with these features, or leave the modality out with the recipe.",
         )
     if some:

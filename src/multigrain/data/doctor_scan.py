@@ -90,8 +90,8 @@ def scan_values(values: Float[np.ndarray, "step dim"]) -> ValueScan:
     has_any = count > 0
     safe = np.maximum(count, 1)
     mean, std = total / safe + shift, np.sqrt(np.maximum(squares / safe - (total / safe) ** 2, 0.0))
-    columns = [np.where(has_any, column, np.nan) for column in (minimum, maximum, mean, std)]
-    return ValueScan(*columns, num_nonfinite, first, is_zero, _outliers(values, *columns))
+    minimum, maximum, mean, std = (np.where(has_any, column, np.nan) for column in (minimum, maximum, mean, std))
+    return ValueScan(minimum, maximum, mean, std, num_nonfinite, first, is_zero, _outliers(values, minimum, maximum, mean, std))
 
 
 def _chunks(values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -1,5 +1,6 @@
 """What the doctor writes down of a data set: one small record per split and modality, and a list of findings."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -94,8 +95,8 @@ def summarise_labels(labels: Float[np.ndarray, "utterance label"], task: Task) -
     """A split's labels; those that are not numbers are left out."""
     values = labels[np.isfinite(labels).all(axis=1)].astype(np.float64)
     if not len(values):
-        return LabelSummary(*[float("nan")] * 4)
-    facts = [float(fact) for fact in (values.min(), values.max(), values.mean(), values.std())]
+        return LabelSummary(math.nan, math.nan, math.nan, math.nan)
+    facts = (float(values.min()), float(values.max()), float(values.mean()), float(values.std()))
     if task.kind == "emotions":
         rates = {emotion: float(values[:, column].mean()) for column, emotion in enumerate(task.emotions)}
         return LabelSummary(*facts, rates=rates)
@@ -110,7 +111,8 @@ def summarise_modality(split: Split, modality: str, scan: ValueScan) -> Modality
     lengths = split.lengths(modality)
     present = lengths[lengths > 0]
     facts: dict[str, float] = {}
-    edges, histogram = np.zeros(0), np.zeros(0, dtype=int)
+    edges: np.ndarray = np.zeros(0)
+    histogram: np.ndarray = np.zeros(0, dtype=int)
     if len(present):
         low, median, high, highest = np.percentile(present, (5, 50, 95, 99)).tolist()
         facts = {"minimum": float(present.min()), "percentile_5": low, "median": median, "mean": float(present.mean())}

@@ -22,9 +22,7 @@ class AttentionBias(NamedTuple):
     present: Tensor | None
 
     @classmethod
-    def from_mask(
-        cls, source_mask: Bool[Tensor, "batch source"], future: Bool[Tensor, "batch 1 target source"] | None = None
-    ) -> "AttentionBias":
+    def from_mask(cls, source_mask: Bool[Tensor, "batch source"], future: Bool[Tensor, "batch 1 target source"] | None = None) -> "AttentionBias":
         """The bias for one source, optionally with a future mask on top."""
         allowed, present = attention_mask(source_mask)
         if future is not None:

@@ -5,7 +5,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-def read_step(states: Float[Tensor, "batch time dim"], readout: Int[Tensor, " batch"], mask: Bool[Tensor, "batch time"]) -> Float[Tensor, "batch dim"]:
+def read_step(
+    states: Float[Tensor, "batch time dim"], readout: Int[Tensor, " batch"], mask: Bool[Tensor, "batch time"]
+) -> Float[Tensor, "batch dim"]:
     """Each row's state at its readout step; zeros where the modality is absent."""
     rows = torch.arange(states.shape[0], device=states.device)
     return states[rows, readout] * mask.any(dim=1, keepdim=True).to(states.dtype)

@@ -81,6 +81,14 @@ class ScaleAggregation(nn.Module):
         return labelled.mean(dim=0) + self.out_projection(attended)
 
 
+class ScaleMean(nn.Module):
+    """The plain mean of a target step's candidates: the ablation of `ScaleAggregation`."""
+
+    def forward(self, candidates: Float[Tensor, "scale batch target dim"]) -> Float[Tensor, "batch target dim"]:
+        """The S candidates of each target step, as one."""
+        return candidates.mean(dim=0)
+
+
 def _stacked_xavier(num_scales: int, out_dim: int, in_dim: int) -> Tensor:
     weight = torch.empty(num_scales, out_dim, in_dim)
     for scale in weight:

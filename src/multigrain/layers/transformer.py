@@ -75,10 +75,7 @@ class TransformerLayer(nn.Module):
     ) -> tuple[Float[Tensor, "batch target dim"], Float[Tensor, "batch head target source"] | None]:
         """The target's next level; `source` None means self-attention."""
         normalised = self.target_norm(target)
-        if source is None:
-            answer = normalised
-        else:
-            answer = (self.source_norm or self.target_norm)(source)
+        answer = normalised if source is None else (self.source_norm or self.target_norm)(source)
         attended, weights = self.attention(normalised, answer, bias, with_weights=with_weights)
         states = (normalised if self.residual == "normalised" else target) + self.residual_dropout(attended)
         return states + self.residual_dropout(self.feed_forward(self.feed_forward_norm(states))), weights

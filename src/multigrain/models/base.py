@@ -103,9 +103,7 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
     paper_results: ClassVar[tuple[PaperResult, ...]] = ()
     unmet_contracts: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(
-        self, config: Any, task: Task, features: Mapping[str, FeatureSpec], *, normalise: bool = False, clip: float | None = None
-    ):
+    def __init__(self, config: Any, task: Task, features: Mapping[str, FeatureSpec], *, normalise: bool = False, clip: float | None = None):
         """Builds the parts that all models share.
 
         Args:
@@ -119,9 +117,7 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         self.config, self.task = config, task
         self.features = {name: features[name] for name in MODALITIES if name in features and name in self.modalities}
         self.normalise, self.clip = normalise, clip
-        self.normalisers = nn.ModuleDict(
-            {name: InputNormaliser(spec, normalise=normalise, clip=clip) for name, spec in self.features.items()}
-        )
+        self.normalisers = nn.ModuleDict({name: InputNormaliser(spec, normalise=normalise, clip=clip) for name, spec in self.features.items()})
 
     # What a model provides ------------------------------------------------------------------------------------
 
@@ -203,7 +199,7 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         (save_directory / CONFIG_FILE).write_text(json.dumps(self.description(), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]  # no config or constructor arguments: the checkpoint has them
         cls,
         pretrained_model_name_or_path: str | Path,
         *,

@@ -16,7 +16,7 @@ Videos", AAAI 2023. What the paper leaves open is decided in docs/decisions/mcmu
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from multigrain.layers.attention import AttentionBias
 from multigrain.layers.head import ResidualHead
 from multigrain.layers.masking import read_step
-from multigrain.layers.multi_scale import MultiScaleAttention, ScaleAggregation
+from multigrain.layers.multi_scale import MultiScaleAttention, ScaleAggregation, ScaleMean
 from multigrain.layers.temporal_projection import TemporalProjection
 from multigrain.layers.transformer import FeedForward, PositionalInput, TransformerSettings, TransformerStack
 from multigrain.models.base import MultimodalModel, Paper, PaperResult
@@ -50,7 +50,8 @@ class MCMuTConfig:
         num_summary_layers: layers of the self-attention stack over each target's concatenated streams.
         kernel_size: of the convolution over time, odd.
         attention_dropout: on all attention weights (0.2 in the paper).
-        hidden_dropout: inside feed-forward layers (0.1 in the paper: "full-connection layers").
+        hidden_dropout: inside feed-forward layers, after the ReLU (0.1 in the paper: "full-connection layers").
+        residual_dropout: on what attention and feed-forward layers give, before it is added (the same 0.1).
         text_dropout, embedding_dropout, output_dropout: on the text features, on low-level features, in the head.
     """
 
@@ -66,6 +67,7 @@ class MCMuTConfig:
     kernel_size: int = 1
     attention_dropout: float = 0.2
     hidden_dropout: float = 0.1
+    residual_dropout: float = 0.1
     text_dropout: float = 0.0
     embedding_dropout: float = 0.0
     output_dropout: float = 0.1
@@ -102,12 +104,12 @@ class MultiScaleLayer(nn.Module):
         self.target_norm = nn.LayerNorm(config.width)
         self.source_norm = nn.LayerNorm(config.width)
         self.crossmodal = MultiScaleAttention(config.width, config.num_heads, num_scales, dropout=config.attention_dropout)
-        aggregates = num_scales > 1 and config.uses_scale_attention
-        self.aggregation = (
-            ScaleAggregation(config.width, config.num_heads, num_scales, dropout=config.attention_dropout) if aggregates else None
-        )
+        self.aggregation: nn.Module = ScaleMean()
+        if num_scales > 1 and config.uses_scale_attention:
+            self.aggregation = ScaleAggregation(config.width, config.num_heads, num_scales, dropout=config.attention_dropout)
         self.feed_forward_norm = nn.LayerNorm(config.width)
         self.feed_forward = FeedForward(config.width, hidden_dropout=config.hidden_dropout)
+        self.residual_dropout = nn.Dropout(config.residual_dropout)
 
     def forward(
         self, target: Float[Tensor, "batch target dim"], sources: list[Tensor], bias: AttentionBias, *, with_weights: bool = False
@@ -116,12 +118,9 @@ class MultiScaleLayer(nn.Module):
         normalised = self.target_norm(target)
         scales = self.source_norm(torch.stack(sources))
         candidates, weights = self.crossmodal(normalised, scales, bias, with_weights=with_weights)  # Eqs. 3-4
-        if self.aggregation is not None:
-            aggregated = self.aggregation(candidates)
-        else:
-            aggregated = candidates[0] if len(sources) == 1 else candidates.mean(dim=0)
-        residual = aggregated + normalised
-        return residual + self.feed_forward(self.feed_forward_norm(residual)), weights  # Eq. 5
+        aggregated = candidates[0] if len(sources) == 1 else self.aggregation(candidates)  # multi-scale attention, or the mean
+        residual = self.residual_dropout(aggregated) + normalised
+        return residual + self.residual_dropout(self.feed_forward(self.feed_forward_norm(residual))), weights  # Eq. 5
 
 
 class MCMuT(MultimodalModel):
@@ -136,9 +135,7 @@ class MCMuT(MultimodalModel):
         "https://doi.org/10.1609/aaai.v37i11.26575",
     )
 
-    def __init__(
-        self, config: MCMuTConfig, task: Task, features: Mapping[str, FeatureSpec], *, normalise: bool = False, clip: float | None = None
-    ):
+    def __init__(self, config: MCMuTConfig, task: Task, features: Mapping[str, FeatureSpec], *, normalise: bool = False, clip: float | None = None):
         super().__init__(config, task, features, normalise=normalise, clip=clip)
         self.sources = directions("mcmut", config.targets, self.features)
         outputs = tuple(f"{source}_to_{target}" for target, sources in self.sources.items() for source in sources)
@@ -166,7 +163,9 @@ class MCMuT(MultimodalModel):
         )
         self.final_norms = nn.ModuleDict({stream: nn.LayerNorm(config.width) for stream in outputs})
         target_width = config.width * (len(self.features) - 1)
-        settings = TransformerSettings(attention_dropout=config.attention_dropout, hidden_dropout=config.hidden_dropout)
+        settings = TransformerSettings(
+            attention_dropout=config.attention_dropout, hidden_dropout=config.hidden_dropout, residual_dropout=config.residual_dropout
+        )
         self.summary_input = PositionalInput(target_width, dropout=config.embedding_dropout)
         self.summary = nn.ModuleDict(
             {
@@ -190,6 +189,10 @@ class MCMuT(MultimodalModel):
         prediction, hidden = self.head(fused)
         return ModelOutput(prediction, representations={"fused": fused, "hidden": hidden}, attention=attention)
 
+    @property
+    def _layers(self) -> dict[str, list[nn.Module]]:
+        return {stream: list(cast(nn.ModuleList, layers)) for stream, layers in self.streams.items()}
+
     def _low_level(self, name: str, sequence: ModalitySequence) -> Tensor:
         features = self.text_dropout(sequence.features) if name == "text" else sequence.features
         return self.low_level_input(self.projections[name](features, sequence.mask))
@@ -200,8 +203,8 @@ class MCMuT(MultimodalModel):
         """All streams, level by level: both of a tower are computed from levels below, then both move on."""
         levels = {stream: [low_level[stream.partition("_to_")[2]]] for stream in self.asks}
         attention: dict[str, list[Tensor]] = {}
-        for level in range(1, max(len(layers) for layers in self.streams.values()) + 1):
-            for stream, layers in self.streams.items():
+        for level in range(1, max(map(len, self._layers.values())) + 1):
+            for stream, layers in self._layers.items():
                 if level > len(layers):
                     continue
                 asked = [levels[reverse(stream)][below] for below in self.asks[stream][level]]

@@ -46,9 +46,7 @@ def source_levels(
     return (first,) if interaction == "block" else tuple(range(first, first + layer))
 
 
-def needed_levels(
-    outputs: tuple[str, ...], sources: Mapping[str, Mapping[int, tuple[int, ...]]], depths: Mapping[str, int]
-) -> dict[str, set[int]]:
+def needed_levels(outputs: tuple[str, ...], sources: Mapping[str, Mapping[int, tuple[int, ...]]], depths: Mapping[str, int]) -> dict[str, set[int]]:
     """The levels of each stream that the outputs depend on, so that no layer is built that nothing reads.
 
     Args:

@@ -104,9 +104,7 @@ class MulT(MultimodalModel):
         "Multimodal Transformer for Unaligned Multimodal Language Sequences", "ACL", 2019, "https://aclanthology.org/P19-1656"
     )
 
-    def __init__(
-        self, config: MulTConfig, task: Task, features: Mapping[str, FeatureSpec], *, normalise: bool = False, clip: float | None = None
-    ):
+    def __init__(self, config: MulTConfig, task: Task, features: Mapping[str, FeatureSpec], *, normalise: bool = False, clip: float | None = None):
         super().__init__(config, task, features, normalise=normalise, clip=clip)
         self.sources = directions("mult", config.targets, self.features)
         self.projections = nn.ModuleDict(
@@ -146,9 +144,7 @@ class MulT(MultimodalModel):
             for source in sources:
                 direction = f"{source}_to_{target}"
                 bias = self._bias(sequences[target], sequences[source])
-                stream, weights = self.crossmodal[direction](
-                    low_level[target], low_level[source], bias, with_weights=with_attention
-                )  # Eqs. 3-5
+                stream, weights = self.crossmodal[direction](low_level[target], low_level[source], bias, with_weights=with_attention)  # Eqs. 3-5
                 streams.append(stream)
                 attention[direction] = weights
             summaries.append(self._summary(target, torch.cat(streams, dim=-1), sequences[target]))

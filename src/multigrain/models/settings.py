@@ -47,7 +47,5 @@ def directions(model: str, targets: Sequence[str], features: Mapping[str, Featur
         )
     absent = [name for name in targets if name not in present]
     if absent:
-        raise RecipeError(
-            f"The model {model} has targets {list(targets)}, but the data has only {present}. Set model.targets to some of {present}."
-        )
+        raise RecipeError(f"The model {model} has targets {list(targets)}, but the data has only {present}. Set model.targets to some of {present}.")
     return {target: [name for name in present if name != target] for target in MODALITIES if target in targets}

@@ -52,9 +52,9 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:
         order = "F" if is_fortran else "C"
         if count * dtype.itemsize < SPILL_BYTES:
             values = np.frombuffer(stream.read(), dtype=dtype)
-            return values[:count].reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
+            return values[:count].reshape(shape, order=order)  # type: ignore[call-overload]
         with tempfile.TemporaryFile() as file:
             while chunk := stream.read(CHUNK_BYTES):
                 file.write(chunk)
             file.flush()
-            return np.memmap(file, dtype=dtype, mode="r", shape=shape, order=order)  # type: ignore[no-any-return, call-overload]
+            return np.memmap(file, dtype=dtype, mode="r", shape=shape, order=order)  # type: ignore[call-overload]

@@ -97,12 +97,8 @@ class LateFusionLSTM(MultimodalModel):
 
     def _code(self, name: str, sequence: ModalitySequence) -> Tensor:
         lengths = sequence.lengths.clamp(min=1).cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(
-            self.input_dropout(sequence.features), lengths, batch_first=True, enforce_sorted=False
-        )
-        states, _ = nn.utils.rnn.pad_packed_sequence(
-            self.recurrent[name](packed)[0], batch_first=True, total_length=sequence.features.shape[1]
-        )
+        packed = nn.utils.rnn.pack_padded_sequence(self.input_dropout(sequence.features), lengths, batch_first=True, enforce_sorted=False)
+        states, _ = nn.utils.rnn.pad_packed_sequence(self.recurrent[name](packed)[0], batch_first=True, total_length=sequence.features.shape[1])
         code = read_step(states, sequence.readout, sequence.mask)
         if not self.config.is_bidirectional:
             return code
