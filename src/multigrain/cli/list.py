@@ -54,7 +54,7 @@ def _models() -> list[dict[str, Any]]:
 def _readers() -> list[dict[str, Any]]:
     from multigrain.data.readers import READERS
 
-    return [{"name": name, "description": _first_line(reader)} for name, reader in READERS.items()]
+    return [{"name": name, "description": reader.description} for name, reader in READERS.items()]
 
 
 def _metrics() -> list[dict[str, Any]]:
@@ -81,10 +81,6 @@ def _recipes() -> list[dict[str, Any]]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         rows.append({"name": name, "model": values["model"]["name"], "store": values["data"]["store"]})
     return rows
-
-
-def _first_line(thing: object) -> str:
-    return (thing.__doc__ or "").strip().split("\n")[0]
 
 
 LISTS: dict[str, Callable[[], list[dict[str, Any]]]] = {"models": _models, "readers": _readers, "metrics": _metrics, "recipes": _recipes}

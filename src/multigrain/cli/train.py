@@ -41,7 +41,7 @@ def train(
         _train_all(runs, resume=True, overwrite=False)
         return
     resolved = load_recipe(recipe, overrides or [])
-    folder = run_folder or Path("runs") / resolved.name.replace("/", "-")
+    folder = run_folder or Path("runs") / resolved.name
     if seeds is None:
         _train_all([(resolved, folder, seed or 0)], resume=resume, overwrite=overwrite)
         return

@@ -87,10 +87,10 @@ def plan_runs(
         given = (*given, "training.num_threads=1")
     named: dict[str, PlannedRun] = {}
     for source in recipes:
-        name = _recipe_name(source)
         recipe = load_recipe(source, given)
+        name = recipe.name
         if name in named:
-            raise RecipeError(f"Two of the recipes compared are called {name!r}, so their runs would share a folder. Rename one of the files.")
+            raise RecipeError(f"Two of the recipes compared are called {name!r}, so their runs would share a folder. Change `name:` in one of them.")
         fingerprint = Store.open(recipe.data.store).fingerprint
         folder = runs_root / name
         named[name] = PlannedRun(
@@ -114,8 +114,3 @@ def plan_runs(
 
 def _with_seed(run: PlannedRun, seed: int) -> PlannedRun:
     return replace(run, seed=seed, folder=run.folder / f"seed-{seed}")
-
-
-def _recipe_name(source: str) -> str:
-    """A packaged recipe's own name (`planted/mcmut`); a file's name without its ending."""
-    return Path(source).stem if Path(source).is_file() else source

@@ -132,7 +132,7 @@ class MCMuT(MultimodalModel):
         "Multi-scale Cooperative Multimodal Transformers for Multimodal Sentiment Analysis in Videos",
         "AAAI",
         2023,
-        "https://doi.org/10.1609/aaai.v37i11.26575",
+        "https://arxiv.org/abs/2206.07981",
     )
 
     def __init__(self, config: MCMuTConfig, task: Task, features: Mapping[str, FeatureSpec], *, normalise: bool = False, clip: float | None = None):
