@@ -121,7 +121,8 @@ def test_saving_and_loading_gives_equal_predictions(name: str, tmp_path) -> None
     model, batch = small_model(name, dropout=True), random_batch()
     expected = predict(model, batch)
     model.save_pretrained(tmp_path / "checkpoint")
-    assert {"config.json", "model.safetensors"} <= {path.name for path in (tmp_path / "checkpoint").iterdir()}
+    assert {path.name for path in (tmp_path / "checkpoint").iterdir()} == {"config.json", "model.safetensors", "README.md"}
+    assert "More Information Needed" not in (tmp_path / "checkpoint" / "README.md").read_text()
     loaded = load(str(tmp_path / "checkpoint"))
     assert type(loaded) is type(model)
     assert not loaded.training

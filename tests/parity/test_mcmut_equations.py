@@ -160,7 +160,7 @@ def transcribed_mcmut(model, inputs):
                 asked = asked_levels(config.interaction, level, config.layers_per_block, blocks[source], config.source_scales)
                 levels[level] = layer(levels[level - 1], [streams[target, source][j] for j in asked], name)
         lasts = []
-        for target in (name for name in FEATURES if name in config.targets):
+        for target in (name for name in FEATURES if name in (config.targets or FEATURES)):
             final = [
                 norm(streams[source, target][max(streams[source, target])], f"final_norms.{source}_to_{target}")
                 for source in FEATURES
@@ -283,4 +283,11 @@ def test_a_single_modality_or_an_absent_target_is_refused():
     with pytest.raises(RecipeError, match="needs at least two modalities and was given"):
         build_model("mcmut", {}, Task(), {"text": FeatureSpec(dim=3)})
     with pytest.raises(RecipeError, match=r"has targets .* but the data has only \['text', 'audio'\]"):
-        build_model("mult", {}, Task(), {"text": FeatureSpec(dim=3), "audio": FeatureSpec(dim=3)})
+        build_model("mult", {"targets": ("vision",)}, Task(), {"text": FeatureSpec(dim=3), "audio": FeatureSpec(dim=3)})
+
+
+@pytest.mark.parametrize("name", ["mult", "mcmut"])
+def test_two_modalities_are_enough(name):
+    model = build_model(name, {"width": 8, "num_heads": 2}, Task(), {"text": FeatureSpec(dim=3), "vision": FeatureSpec(dim=3)})
+    output = model(Batch.from_arrays(text=np.ones((2, 4, 3)), vision=np.ones((2, 5, 3))), with_attention=True)
+    assert sorted(output.attention) == ["text_to_vision", "vision_to_text"]

@@ -25,6 +25,29 @@ from multigrain.schema import MODALITIES, Batch, FeatureSpec, ModalitySequence, 
 CHECKPOINT_FORMAT_VERSION = 1
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+CARD_FILE = "README.md"
+CARD = """---
+library_name: multigrain
+tags: [multimodal-sentiment-analysis]
+---
+# {name}
+
+A `{name}` model ({paper.title}, {paper.venue} {paper.year}, {paper.url}) for {task}, saved by multigrain {version}.
+
+It reads features of exactly these kinds, and no others:
+
+{inputs}
+
+```python
+import multigrain
+
+model = multigrain.load("PATH_OR_HUB_ID")
+scores = model.predict(batch)  # batch: multigrain.Batch
+```
+
+What it was trained on, how well it does on people whom it has not seen, and the licence that follows from its data are for whoever
+publishes it to write here. A score is an estimate of what was expressed, not of what a person feels.
+"""
 
 
 @dataclass(frozen=True)
@@ -197,6 +220,12 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         save_file(state, save_directory / WEIGHTS_FILE, metadata={"format": "pt"})
         (save_directory / CONFIG_FILE).write_text(json.dumps(self.description(), indent=2) + "\n", encoding="utf-8")
+        (save_directory / CARD_FILE).write_text(self.card(), encoding="utf-8")
+
+    def card(self) -> str:
+        """The checkpoint's model card, in Markdown with the hub's metadata; to be completed by whoever publishes it."""
+        inputs = [f"- {name}: {spec.dim} features a step, extractor {spec.extractor!r} {spec.version}" for name, spec in self.features.items()]
+        return CARD.format(name=self.name, paper=self.paper, task=self.task.kind, inputs="\n".join(inputs), version=__version__)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]  # no config or constructor arguments: the checkpoint has them

@@ -46,7 +46,7 @@ class MCMuTConfig:
         interaction: `block` is MCMuT; `dense`, `local_dense` and `global` are the paper's variants.
         source_scales: `all`, or `lowest`: attend level 0 alone, which makes `dense` a MulT.
         uses_scale_attention: weigh scales by attention; otherwise their plain mean.
-        targets: the modalities whose streams are read for the prediction.
+        targets: the modalities whose streams are read for the prediction; None for all that the data has.
         num_summary_layers: layers of the self-attention stack over each target's concatenated streams.
         kernel_size: of the convolution over time, odd.
         attention_dropout: on all attention weights (0.2 in the paper).
@@ -62,7 +62,7 @@ class MCMuTConfig:
     interaction: Interaction = "block"
     source_scales: SourceScales = "all"
     uses_scale_attention: bool = True
-    targets: tuple[str, ...] = MODALITIES
+    targets: tuple[str, ...] | None = None
     num_summary_layers: int = 3
     kernel_size: int = 1
     attention_dropout: float = 0.2

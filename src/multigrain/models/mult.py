@@ -42,7 +42,7 @@ class MulTConfig:
         num_heads: attention heads; divides width.
         num_layers: D, layers of each crossmodal stack.
         num_summary_layers: layers of the self-attention stack over each target's concatenated streams.
-        targets: the modalities that ask; all three in the paper's full model.
+        targets: the modalities that ask; None for all that the data has, as in the paper's full model.
         kernel_size: of the convolution over time, odd.
         text_dropout: on the text features before the convolution.
         attention_dropout_text, attention_dropout_audio, attention_dropout_vision: on attention weights, by source.
@@ -56,7 +56,7 @@ class MulTConfig:
     num_heads: int = 5
     num_layers: int = 5
     num_summary_layers: int = 3
-    targets: tuple[str, ...] = MODALITIES
+    targets: tuple[str, ...] | None = None
     kernel_size: int = 1
     text_dropout: float = 0.2
     attention_dropout_text: float = 0.1

@@ -24,13 +24,15 @@ def require_rates(model: str, rates: Mapping[str, float]) -> None:
         require(0.0 <= rate < 1.0, model, setting, rate, "a rate of at least 0 and less than 1")
 
 
-def require_targets(model: str, targets: Sequence[str]) -> None:
-    """Raises RecipeError unless `targets` names distinct modalities, at least one."""
+def require_targets(model: str, targets: Sequence[str] | None) -> None:
+    """Raises RecipeError unless `targets` is None or names distinct modalities, at least one."""
+    if targets is None:
+        return
     distinct = len(set(targets)) == len(targets) >= 1 and set(targets) <= set(MODALITIES)
     require(distinct, model, "targets", list(targets), f"one or more of {list(MODALITIES)}, each once")
 
 
-def directions(model: str, targets: Sequence[str], features: Mapping[str, FeatureSpec]) -> dict[str, list[str]]:
+def directions(model: str, targets: Sequence[str] | None, features: Mapping[str, FeatureSpec]) -> dict[str, list[str]]:
     """Which sources answer each target: every other modality that the data has.
 
     Returns:
@@ -45,6 +47,7 @@ def directions(model: str, targets: Sequence[str], features: Mapping[str, Featur
             f"The model {model} needs at least two modalities and was given {present}. Train `unimodal` on a single modality, "
             "or name more under data.modalities."
         )
+    targets = present if targets is None else targets
     absent = [name for name in targets if name not in present]
     if absent:
         raise RecipeError(f"The model {model} has targets {list(targets)}, but the data has only {present}. Set model.targets to some of {present}.")
