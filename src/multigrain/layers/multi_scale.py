@@ -81,6 +81,27 @@ class ScaleAggregation(nn.Module):
         return labelled.mean(dim=0) + self.out_projection(attended)
 
 
+class ScaleDropout(nn.Module):
+    """In training, leaves each scale above the lowest out for an utterance with probability `rate`.
+
+    Higher levels of the source have already seen the target, so that they offer evidence of the whole utterance, pooled.
+    A model that may lean on it from the start settles there and is slow to match single steps; see
+    docs/decisions/planted-experiments.md. Nothing is rescaled: at rate 1 the layer would be trained as MulT's.
+    """
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, candidates: Float[Tensor, "scale batch target dim"]) -> Float[Tensor, "scale batch target dim"]:
+        """The candidates, some of them zero; the lowest scale (the first) always stays."""
+        if not self.training or self.rate == 0.0 or len(candidates) == 1:
+            return candidates
+        keep = torch.rand(candidates.shape[0], candidates.shape[1], 1, 1, device=candidates.device) >= self.rate
+        keep[0] = True
+        return candidates * keep.to(candidates.dtype)
+
+
 class ScaleMean(nn.Module):
     """The plain mean of a target step's candidates: the ablation of `ScaleAggregation`."""
 

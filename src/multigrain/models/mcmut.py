@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from multigrain.layers.attention import AttentionBias
 from multigrain.layers.head import ResidualHead
 from multigrain.layers.masking import read_step
-from multigrain.layers.multi_scale import MultiScaleAttention, ScaleAggregation, ScaleMean
+from multigrain.layers.multi_scale import MultiScaleAttention, ScaleAggregation, ScaleDropout, ScaleMean
 from multigrain.layers.temporal_projection import TemporalProjection
 from multigrain.layers.transformer import FeedForward, PositionalInput, TransformerSettings, TransformerStack
 from multigrain.models.base import MultimodalModel, Paper, PaperResult
@@ -50,6 +50,7 @@ class MCMuTConfig:
         num_summary_layers: layers of the self-attention stack over each target's concatenated streams.
         kernel_size: of the convolution over time, odd.
         attention_dropout: on all attention weights (0.2 in the paper).
+        scale_dropout: that a scale above the lowest is left out of a layer, for an utterance, in training; 0 in the paper.
         hidden_dropout: inside feed-forward layers, after the ReLU (0.1 in the paper: "full-connection layers").
         residual_dropout: on what attention and feed-forward layers give, before it is added (the same 0.1).
         text_dropout, embedding_dropout, output_dropout: on the text features, on low-level features, in the head.
@@ -66,6 +67,7 @@ class MCMuTConfig:
     num_summary_layers: int = 3
     kernel_size: int = 1
     attention_dropout: float = 0.2
+    scale_dropout: float = 0.0
     hidden_dropout: float = 0.1
     residual_dropout: float = 0.1
     text_dropout: float = 0.0
@@ -104,6 +106,7 @@ class MultiScaleLayer(nn.Module):
         self.target_norm = nn.LayerNorm(config.width)
         self.source_norm = nn.LayerNorm(config.width)
         self.crossmodal = MultiScaleAttention(config.width, config.num_heads, num_scales, dropout=config.attention_dropout)
+        self.scale_dropout = ScaleDropout(config.scale_dropout)
         self.aggregation: nn.Module = ScaleMean()
         if num_scales > 1 and config.uses_scale_attention:
             self.aggregation = ScaleAggregation(config.width, config.num_heads, num_scales, dropout=config.attention_dropout)
@@ -118,7 +121,7 @@ class MultiScaleLayer(nn.Module):
         normalised = self.target_norm(target)
         scales = self.source_norm(torch.stack(sources))
         candidates, weights = self.crossmodal(normalised, scales, bias, with_weights=with_weights)  # Eqs. 3-4
-        aggregated = candidates[0] if len(sources) == 1 else self.aggregation(candidates)  # multi-scale attention, or the mean
+        aggregated = candidates[0] if len(sources) == 1 else self.aggregation(self.scale_dropout(candidates))  # multi-scale attention, or the mean
         residual = self.residual_dropout(aggregated) + normalised
         return residual + self.residual_dropout(self.feed_forward(self.feed_forward_norm(residual))), weights  # Eq. 5
 
