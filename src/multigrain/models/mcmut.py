@@ -50,7 +50,8 @@ class MCMuTConfig:
         num_summary_layers: layers of the self-attention stack over each target's concatenated streams.
         kernel_size: of the convolution over time, odd.
         attention_dropout: on all attention weights (0.2 in the paper).
-        scale_dropout: that a scale above the lowest is left out of a layer, for an utterance, in training; 0 in the paper.
+        scale_dropout: probability that a scale above the lowest is left out of a layer, for an utterance, in training; it falls
+            linearly to 0 by the end of training. 0 as in the paper; at 1 training starts as MulT's and the scales come in.
         hidden_dropout: inside feed-forward layers, after the ReLU (0.1 in the paper: "full-connection layers").
         residual_dropout: on what attention and feed-forward layers give, before it is added (the same 0.1).
         text_dropout, embedding_dropout, output_dropout: on the text features, on low-level features, in the head.
@@ -84,7 +85,9 @@ class MCMuTConfig:
         require(self.num_summary_layers >= 1, "mcmut", "num_summary_layers", self.num_summary_layers, "at least 1")
         require(self.kernel_size % 2 == 1 and self.kernel_size > 0, "mcmut", "kernel_size", self.kernel_size, "an odd number")
         require_targets("mcmut", self.targets)
-        require_rates("mcmut", {name: getattr(self, name) for name in self.__dataclass_fields__ if name.endswith("dropout")})
+        rates = {name: getattr(self, name) for name in self.__dataclass_fields__ if name.endswith("dropout") and name != "scale_dropout"}
+        require_rates("mcmut", rates)
+        require(0.0 <= self.scale_dropout <= 1.0, "mcmut", "scale_dropout", self.scale_dropout, "a probability")
 
     def blocks(self, modality: str) -> int:
         """B of the streams whose target is `modality`."""
@@ -195,6 +198,12 @@ class MCMuT(MultimodalModel):
     @property
     def _layers(self) -> dict[str, list[nn.Module]]:
         return {stream: list(cast(nn.ModuleList, layers)) for stream, layers in self.streams.items()}
+
+    def set_progress(self, progress: float) -> None:
+        """Lets more of the higher scales in as training goes on."""
+        for layers in self._layers.values():
+            for layer in layers:
+                cast(MultiScaleLayer, layer).scale_dropout.rate = self.config.scale_dropout * (1.0 - progress)
 
     def _low_level(self, name: str, sequence: ModalitySequence) -> Tensor:
         features = self.text_dropout(sequence.features) if name == "text" else sequence.features
