@@ -19,9 +19,10 @@ class MultiScaleAttention(nn.Module):
     def __init__(self, dim: int, num_heads: int, num_scales: int, *, dropout: float = 0.0):
         super().__init__()
         self.num_heads, self.num_scales, self.dropout = num_heads, num_scales, dropout
-        self.query_weight = nn.Parameter(_stacked_xavier(num_scales, dim, dim))
-        self.key_value_weight = nn.Parameter(torch.cat([_stacked_xavier(num_scales, dim, dim) for _ in range(2)], dim=1))
-        self.output_weight = nn.Parameter(_stacked_xavier(num_scales, dim, dim))
+        # The spread of `MultiHeadAttention`'s packed projection, so that a single scale starts as MulT's attention does.
+        self.query_weight = nn.Parameter(_stacked_xavier(num_scales, dim, dim, gain=0.5**0.5))
+        self.key_value_weight = nn.Parameter(torch.cat([_stacked_xavier(num_scales, dim, dim, gain=0.5**0.5) for _ in range(2)], dim=1))
+        self.output_weight = nn.Parameter(_stacked_xavier(num_scales, dim, dim, gain=3**-0.5))
         self.query_bias = nn.Parameter(torch.zeros(num_scales, dim))
         self.key_value_bias = nn.Parameter(torch.zeros(num_scales, 2 * dim))
         self.output_bias = nn.Parameter(torch.zeros(num_scales, dim))
@@ -110,8 +111,8 @@ class ScaleMean(nn.Module):
         return candidates.mean(dim=0)
 
 
-def _stacked_xavier(num_scales: int, out_dim: int, in_dim: int) -> Tensor:
+def _stacked_xavier(num_scales: int, out_dim: int, in_dim: int, *, gain: float) -> Tensor:
     weight = torch.empty(num_scales, out_dim, in_dim)
     for scale in weight:
-        nn.init.xavier_uniform_(scale)
+        nn.init.xavier_uniform_(scale, gain=gain)
     return weight
