@@ -1,7 +1,7 @@
 """The multi-scale crossmodal layer of MCMuT: a target asks several scales of its source at once."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from multigrain.layers.attention import AttentionBias, attend
@@ -72,43 +72,54 @@ class ScaleAggregation(nn.Module):
         nn.init.zeros_(self.in_projection.bias)
         nn.init.zeros_(self.out_projection.bias)
 
-    def forward(self, candidates: Float[Tensor, "scale batch target dim"]) -> Float[Tensor, "batch target dim"]:
-        """The S candidates of each target step, as one."""
+    def forward(
+        self, candidates: Float[Tensor, "scale batch target dim"], kept: Bool[Tensor, "scale batch"] | None = None
+    ) -> Float[Tensor, "batch target dim"]:
+        """The S candidates of each target step, as one; scales that are not kept neither ask nor answer."""
         labelled = candidates + self.embedding[:, None, None]
         query, key, value = self.in_projection(labelled).unflatten(-1, (3, self.num_heads, -1)).unbind(-3)
         scores = torch.einsum("sbthk,ubthk->bthsu", query, key) * query.shape[-1] ** -0.5
-        weights = self.weight_dropout(scores.softmax(dim=-1)).mean(dim=-2)
+        if kept is not None:
+            scores = scores.masked_fill(~kept.T[:, None, None, None, :], float("-inf"))
+        shares = self.weight_dropout(scores.softmax(dim=-1))
+        weights = shares.mean(dim=-2) if kept is None else torch.einsum("bthsu,sb->bthu", shares, _mean_weights(kept, shares))
         attended = torch.einsum("bthu,ubthk->bthk", weights, value).flatten(-2)
-        return labelled.mean(dim=0) + self.out_projection(attended)
-
-
-class ScaleDropout(nn.Module):
-    """In training, leaves each scale above the lowest out for an utterance with probability `rate`.
-
-    Higher levels of the source have already seen the target, so that they offer evidence of the whole utterance, pooled.
-    A model that may lean on it from the start settles there and is slow to match single steps; see
-    docs/decisions/planted-experiments.md. Nothing is rescaled: at rate 1 the layer would be trained as MulT's.
-    """
-
-    def __init__(self, rate: float):
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, candidates: Float[Tensor, "scale batch target dim"]) -> Float[Tensor, "scale batch target dim"]:
-        """The candidates, some of them zero; the lowest scale (the first) always stays."""
-        if not self.training or self.rate == 0.0 or len(candidates) == 1:
-            return candidates
-        keep = torch.rand(candidates.shape[0], candidates.shape[1], 1, 1, device=candidates.device) >= self.rate
-        keep[0] = True
-        return candidates * keep.to(candidates.dtype)
+        return mean_over_scales(labelled, kept) + self.out_projection(attended)
 
 
 class ScaleMean(nn.Module):
     """The plain mean of a target step's candidates: the ablation of `ScaleAggregation`."""
 
-    def forward(self, candidates: Float[Tensor, "scale batch target dim"]) -> Float[Tensor, "batch target dim"]:
+    def forward(
+        self, candidates: Float[Tensor, "scale batch target dim"], kept: Bool[Tensor, "scale batch"] | None = None
+    ) -> Float[Tensor, "batch target dim"]:
         """The S candidates of each target step, as one."""
+        return mean_over_scales(candidates, kept)
+
+
+def mean_over_scales(
+    candidates: Float[Tensor, "scale batch target dim"], kept: Bool[Tensor, "scale batch"] | None
+) -> Float[Tensor, "batch target dim"]:
+    """The mean over the scales that are kept; None keeps all."""
+    if kept is None:
         return candidates.mean(dim=0)
+    return torch.einsum("sbtd,sb->btd", candidates, _mean_weights(kept, candidates))
+
+
+def draw_kept_scales(num_scales: int, batch: int, rate: float, device: torch.device) -> Bool[Tensor, "scale batch"]:
+    """Scale dropout: which scales each utterance keeps; one above the lowest falls with probability `rate`.
+
+    Higher levels of the source have already seen the target, so that they offer evidence of the whole utterance, pooled.
+    A model that may lean on it from the start settles there and is slow to match single steps; see
+    docs/decisions/planted-experiments.md. At rate 1 only the lowest scale is left, which makes the layer MulT's.
+    """
+    kept = torch.rand(num_scales, batch, device=device) >= rate
+    kept[0] = True
+    return kept
+
+
+def _mean_weights(kept: Tensor, like: Tensor) -> Tensor:
+    return kept.to(like.dtype) / kept.sum(dim=0)
 
 
 def _stacked_xavier(num_scales: int, out_dim: int, in_dim: int, *, gain: float) -> Tensor:

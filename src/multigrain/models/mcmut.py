@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from multigrain.layers.attention import AttentionBias
 from multigrain.layers.head import ResidualHead
 from multigrain.layers.masking import read_step
-from multigrain.layers.multi_scale import MultiScaleAttention, ScaleAggregation, ScaleDropout, ScaleMean
+from multigrain.layers.multi_scale import MultiScaleAttention, ScaleAggregation, ScaleMean, draw_kept_scales
 from multigrain.layers.temporal_projection import TemporalProjection
 from multigrain.layers.transformer import FeedForward, PositionalInput, TransformerSettings, TransformerStack
 from multigrain.models.base import MultimodalModel, Paper, PaperResult
@@ -109,7 +109,7 @@ class MultiScaleLayer(nn.Module):
         self.target_norm = nn.LayerNorm(config.width)
         self.source_norm = nn.LayerNorm(config.width)
         self.crossmodal = MultiScaleAttention(config.width, config.num_heads, num_scales, dropout=config.attention_dropout)
-        self.scale_dropout = ScaleDropout(config.scale_dropout)
+        self.scale_dropout = config.scale_dropout
         self.aggregation: nn.Module = ScaleMean()
         if num_scales > 1 and config.uses_scale_attention:
             self.aggregation = ScaleAggregation(config.width, config.num_heads, num_scales, dropout=config.attention_dropout)
@@ -124,7 +124,12 @@ class MultiScaleLayer(nn.Module):
         normalised = self.target_norm(target)
         scales = self.source_norm(torch.stack(sources))
         candidates, weights = self.crossmodal(normalised, scales, bias, with_weights=with_weights)  # Eqs. 3-4
-        aggregated = candidates[0] if len(sources) == 1 else self.aggregation(self.scale_dropout(candidates))  # multi-scale attention, or the mean
+        if len(sources) == 1:
+            aggregated = candidates[0]
+        else:
+            drops = self.training and self.scale_dropout > 0.0
+            kept = draw_kept_scales(len(sources), target.shape[0], self.scale_dropout, target.device) if drops else None
+            aggregated = self.aggregation(candidates, kept)  # multi-scale attention, or the mean
         residual = self.residual_dropout(aggregated) + normalised
         return residual + self.residual_dropout(self.feed_forward(self.feed_forward_norm(residual))), weights  # Eq. 5
 
@@ -203,7 +208,7 @@ class MCMuT(MultimodalModel):
         """Lets more of the higher scales in as training goes on."""
         for layers in self._layers.values():
             for layer in layers:
-                cast(MultiScaleLayer, layer).scale_dropout.rate = self.config.scale_dropout * (1.0 - progress)
+                cast(MultiScaleLayer, layer).scale_dropout = self.config.scale_dropout * (1.0 - progress)
 
     def _low_level(self, name: str, sequence: ModalitySequence) -> Tensor:
         features = self.text_dropout(sequence.features) if name == "text" else sequence.features
