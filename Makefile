@@ -20,7 +20,7 @@ demo: setup
 	$(BIN)/multigrain demo --out demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
