@@ -50,8 +50,8 @@ class MCMuTConfig:
         num_summary_layers: layers of the self-attention stack over each target's concatenated streams.
         kernel_size: of the convolution over time, odd.
         attention_dropout: on all attention weights (0.2 in the paper).
-        scale_dropout: probability that a scale above the lowest is left out of a layer, for an utterance, in the first half of
-            training; over the second half it falls linearly to 0. 0 as in the paper; at 1 training starts as MulT's.
+        scale_dropout: probability that a scale above the lowest is left out of a layer, for an utterance, in training; it falls
+            linearly to 0 by the end of training. 0 as in the paper; at 1 training starts as MulT's and the scales come in.
         hidden_dropout: inside feed-forward layers, after the ReLU (0.1 in the paper: "full-connection layers").
         residual_dropout: on what attention and feed-forward layers give, before it is added (the same 0.1).
         text_dropout, embedding_dropout, output_dropout: on the text features, on low-level features, in the head.
@@ -205,10 +205,10 @@ class MCMuT(MultimodalModel):
         return {stream: list(cast(nn.ModuleList, layers)) for stream, layers in self.streams.items()}
 
     def set_progress(self, progress: float) -> None:
-        """Lets the higher scales in over the second half of training."""
+        """Lets more of the higher scales in as training goes on."""
         for layers in self._layers.values():
             for layer in layers:
-                cast(MultiScaleLayer, layer).scale_dropout = self.config.scale_dropout * min(1.0, 2.0 * (1.0 - progress))
+                cast(MultiScaleLayer, layer).scale_dropout = self.config.scale_dropout * (1.0 - progress)
 
     def _low_level(self, name: str, sequence: ModalitySequence) -> Tensor:
         features = self.text_dropout(sequence.features) if name == "text" else sequence.features
