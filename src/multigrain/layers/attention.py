@@ -7,7 +7,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from multigrain.layers.dropout import dropout_mask
 from multigrain.layers.masking import attention_mask
+from multigrain.layers.tiled_attention import tiled_attention
 
 
 class AttentionBias(NamedTuple):
@@ -43,8 +45,8 @@ def attend(
 
     Returns:
         The attended values, zero where the source is absent, and the weights when asked for (rows sum to 1 over real
-        source steps, to 0 where the source is absent). The fused kernel is used unless weights are asked for, so that
-        the (target, source) matrix is only made when somebody looks at it.
+        source steps, to 0 where the source is absent). The (target, source) matrix is only made when somebody looks at it:
+        otherwise training on a CPU works in tiles, and PyTorch's fused kernel does the rest.
     """
     weights: Tensor | None = None
     if with_weights:
@@ -54,12 +56,23 @@ def attend(
         weights = scores.softmax(dim=-1)
         if bias.present is not None:
             weights = weights * bias.present[:, None, None, None]
-        attended = functional.dropout(weights, dropout) @ value if dropout > 0 else weights @ value
+        attended = (weights * dropout_mask(weights, dropout) if dropout > 0 else weights) @ value
+    elif _is_tiled(query, key, value):
+        attended = tiled_attention(query, key, value, bias.allowed, dropout)
     else:
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.allowed, dropout_p=dropout)
     if bias.present is not None:
         attended = attended * bias.present[:, None, None, None]
     return attended, weights
+
+
+def _is_tiled(*inputs: Tensor) -> bool:
+    """Where our own tiles beat the fused kernel: in training on a CPU; see docs/decisions/speed.md."""
+    return (
+        torch.is_grad_enabled()
+        and any(part.requires_grad for part in inputs)
+        and all(part.device.type == "cpu" and part.dtype in (torch.float32, torch.float64) for part in inputs)
+    )
 
 
 class MultiHeadAttention(nn.Module):

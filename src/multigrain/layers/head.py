@@ -4,6 +4,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from multigrain.layers.dropout import Dropout
+
 
 class ResidualHead(nn.Module):
     """`out(W2 drop(relu(W1 h)) + h)`.
@@ -16,7 +18,7 @@ class ResidualHead(nn.Module):
         self.first = nn.Linear(dim, dim)
         self.second = nn.Linear(dim, dim)
         self.output = nn.Linear(dim, out_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, fused: Float[Tensor, "batch dim"]) -> tuple[Float[Tensor, "batch out"], Float[Tensor, "batch dim"]]:
         """The prediction, and the last hidden vector that it is read from."""

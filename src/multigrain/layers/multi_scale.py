@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from multigrain.layers.attention import AttentionBias, attend
+from multigrain.layers.dropout import Dropout
 
 
 class MultiScaleAttention(nn.Module):
@@ -67,7 +68,7 @@ class ScaleAggregation(nn.Module):
         self.embedding = nn.Parameter(torch.randn(num_scales, dim) * 0.02)
         self.in_projection = nn.Linear(dim, 3 * dim)
         self.out_projection = nn.Linear(dim, dim)
-        self.weight_dropout = nn.Dropout(dropout)
+        self.weight_dropout = Dropout(dropout)
         nn.init.xavier_uniform_(self.in_projection.weight)
         nn.init.zeros_(self.in_projection.bias)
         nn.init.zeros_(self.out_projection.bias)

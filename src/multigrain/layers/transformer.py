@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from multigrain.layers.attention import AttentionBias, MultiHeadAttention
+from multigrain.layers.dropout import Dropout
 from multigrain.layers.position import sinusoidal_positions
 
 
@@ -39,7 +40,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.expand = nn.Linear(dim, 4 * dim)
         self.contract = nn.Linear(4 * dim, dim)
-        self.hidden_dropout = nn.Dropout(hidden_dropout)
+        self.hidden_dropout = Dropout(hidden_dropout)
         for linear in (self.expand, self.contract):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
@@ -63,7 +64,7 @@ class TransformerLayer(nn.Module):
         self.target_norm = nn.LayerNorm(dim)
         self.source_norm = nn.LayerNorm(dim) if is_crossmodal and not settings.tied_norms else None
         self.feed_forward_norm = nn.LayerNorm(dim)
-        self.residual_dropout = nn.Dropout(settings.residual_dropout)
+        self.residual_dropout = Dropout(settings.residual_dropout)
 
     def forward(
         self,
@@ -77,8 +78,8 @@ class TransformerLayer(nn.Module):
         normalised = self.target_norm(target)
         answer = normalised if source is None else (self.source_norm or self.target_norm)(source)
         attended, weights = self.attention(normalised, answer, bias, with_weights=with_weights)
-        states = (normalised if self.residual == "normalised" else target) + self.residual_dropout(attended)
-        return states + self.residual_dropout(self.feed_forward(self.feed_forward_norm(states))), weights
+        states = self.residual_dropout.add_to(normalised if self.residual == "normalised" else target, attended)
+        return self.residual_dropout.add_to(states, self.feed_forward(self.feed_forward_norm(states))), weights
 
 
 class TransformerStack(nn.Module):
@@ -112,7 +113,7 @@ class PositionalInput(nn.Module):
     def __init__(self, dim: int, *, dropout: float = 0.0):
         super().__init__()
         self.scale = dim**0.5
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, states: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch time dim"]:
         """Scales, adds positions 1..time, drops."""

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from multigrain.layers.attention import AttentionBias
+from multigrain.layers.dropout import Dropout
 from multigrain.layers.head import ResidualHead
 from multigrain.layers.masking import read_step
 from multigrain.layers.multi_scale import MultiScaleAttention, ScaleAggregation, ScaleMean, draw_kept_scales
@@ -115,7 +116,7 @@ class MultiScaleLayer(nn.Module):
             self.aggregation = ScaleAggregation(config.width, config.num_heads, num_scales, dropout=config.attention_dropout)
         self.feed_forward_norm = nn.LayerNorm(config.width)
         self.feed_forward = FeedForward(config.width, hidden_dropout=config.hidden_dropout)
-        self.residual_dropout = nn.Dropout(config.residual_dropout)
+        self.residual_dropout = Dropout(config.residual_dropout)
 
     def forward(
         self, target: Float[Tensor, "batch target dim"], sources: list[Tensor], bias: AttentionBias, *, with_weights: bool = False
@@ -130,8 +131,8 @@ class MultiScaleLayer(nn.Module):
             drops = self.training and self.scale_dropout > 0.0
             kept = draw_kept_scales(len(sources), target.shape[0], self.scale_dropout, target.device) if drops else None
             aggregated = self.aggregation(candidates, kept)  # multi-scale attention, or the mean
-        residual = self.residual_dropout(aggregated) + normalised
-        return residual + self.residual_dropout(self.feed_forward(self.feed_forward_norm(residual))), weights  # Eq. 5
+        residual = self.residual_dropout.add_to(normalised, aggregated)
+        return self.residual_dropout.add_to(residual, self.feed_forward(self.feed_forward_norm(residual))), weights  # Eq. 5
 
 
 class MCMuT(MultimodalModel):
@@ -163,7 +164,7 @@ class MCMuT(MultimodalModel):
         self.projections = nn.ModuleDict(
             {name: TemporalProjection(spec.dim, config.width, kernel_size=config.kernel_size) for name, spec in self.features.items()}
         )
-        self.text_dropout = nn.Dropout(config.text_dropout)
+        self.text_dropout = Dropout(config.text_dropout)
         self.low_level_input = PositionalInput(config.width, dropout=config.embedding_dropout)
         self.streams = nn.ModuleDict(
             {

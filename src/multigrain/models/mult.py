@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from multigrain.layers.attention import AttentionBias
+from multigrain.layers.dropout import Dropout
 from multigrain.layers.head import ResidualHead
 from multigrain.layers.masking import future_mask, read_step
 from multigrain.layers.temporal_projection import TemporalProjection
@@ -110,7 +111,7 @@ class MulT(MultimodalModel):
         self.projections = nn.ModuleDict(
             {name: TemporalProjection(spec.dim, config.width, kernel_size=config.kernel_size) for name, spec in self.features.items()}
         )
-        self.text_dropout = nn.Dropout(config.text_dropout)
+        self.text_dropout = Dropout(config.text_dropout)
         self.low_level_input = PositionalInput(config.width, dropout=config.embedding_dropout)
         crossmodal_settings = {name: config.settings(config.attention_dropout(name), config.residual) for name in self.features}
         self.crossmodal = nn.ModuleDict(

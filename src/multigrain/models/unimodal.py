@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import nn
-
 from multigrain.errors import RecipeError
 from multigrain.layers.attention import AttentionBias
+from multigrain.layers.dropout import Dropout
 from multigrain.layers.head import ResidualHead
 from multigrain.layers.masking import read_step
 from multigrain.layers.temporal_projection import TemporalProjection
@@ -75,7 +74,7 @@ class Unimodal(MultimodalModel):
         settings = TransformerSettings(
             attention_dropout=config.attention_dropout, hidden_dropout=config.hidden_dropout, residual_dropout=config.residual_dropout
         )
-        self.input_dropout = nn.Dropout(config.input_dropout)
+        self.input_dropout = Dropout(config.input_dropout)
         self.low_level_input = PositionalInput(config.width, dropout=config.embedding_dropout)
         self.stack = TransformerStack(config.width, config.num_heads, config.num_layers, settings, is_crossmodal=False)
         self.head = ResidualHead(config.width, task.head_dim, dropout=config.output_dropout)

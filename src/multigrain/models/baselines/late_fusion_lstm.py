@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from multigrain.layers.dropout import Dropout
 from multigrain.layers.head import ResidualHead
 from multigrain.layers.masking import read_step
 from multigrain.models.base import MultimodalModel, Paper, PaperResult
@@ -83,8 +84,8 @@ class LateFusionLSTM(MultimodalModel):
                 for name, spec in self.features.items()
             }
         )
-        self.input_dropout = nn.Dropout(config.input_dropout)
-        self.state_dropout = nn.Dropout(config.hidden_dropout)
+        self.input_dropout = Dropout(config.input_dropout)
+        self.state_dropout = Dropout(config.hidden_dropout)
         code_width = config.width * (3 if config.is_bidirectional else 1)
         self.head = ResidualHead(code_width * len(self.features), task.head_dim, dropout=config.output_dropout)
 
