@@ -20,6 +20,7 @@ from multigrain.training import train as train_module
 from multigrain.training.compatibility import check_features
 from multigrain.training.recipe import ModelRecipe, Recipe
 from multigrain.training.recipe_file import recipe_from_dict
+from multigrain.training.run_folder import RunFolder
 from multigrain.training.train import TrainingInterrupted, train_run
 
 
@@ -56,6 +57,16 @@ def test_a_run_leaves_what_the_architecture_says(small_recipe, tmp_path):
     assert run_metrics(folder, "valid") == pytest.approx(metrics[results["best_epoch"] - 1]["valid"], abs=1e-6)
     for split in ("valid", "test"):
         assert results["splits"][split] == run_metrics(folder, split)
+
+
+def test_two_trainings_never_share_a_folder(small_recipe, tmp_path):
+    folder = tmp_path / "run"
+    with RunFolder(folder).locked(), pytest.raises(TrainingError, match="Another process is training in"):
+        run(small_recipe, folder)
+    assert not folder.exists()
+    run(small_recipe, folder)
+    assert status(folder) == "completed"
+    assert [path.name for path in tmp_path.iterdir() if "lock" in path.name] == []
 
 
 def run_metrics(folder: Path, split: str) -> dict[str, float]:

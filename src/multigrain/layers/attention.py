@@ -81,12 +81,14 @@ class MultiHeadAttention(nn.Module):
     Source: Vaswani et al. 2017, section 3.2; MCMuT Eq. 3.
     """
 
-    def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0):
+    def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0, query_key_gain: float = 1.0):
+        """Initialises with Xavier's uniform law for the packed projection, queries and keys times `query_key_gain`."""
         super().__init__()
         self.num_heads, self.dropout = num_heads, dropout
         self.in_projection = nn.Linear(dim, 3 * dim)
         self.out_projection = nn.Linear(dim, dim)
         nn.init.xavier_uniform_(self.in_projection.weight)
+        self.in_projection.weight.data[: 2 * dim] *= query_key_gain
         nn.init.zeros_(self.in_projection.bias)
         nn.init.zeros_(self.out_projection.bias)
 

@@ -17,12 +17,14 @@ class MultiScaleAttention(nn.Module):
     makes the keys and values; the scales are extra heads of one attention call.
     """
 
-    def __init__(self, dim: int, num_heads: int, num_scales: int, *, dropout: float = 0.0):
+    def __init__(self, dim: int, num_heads: int, num_scales: int, *, dropout: float = 0.0, query_key_gain: float = 1.0):
+        """Initialises each scale with the spread of `MultiHeadAttention`'s packed projection, so that one scale starts as MulT's attention does."""
         super().__init__()
         self.num_heads, self.num_scales, self.dropout = num_heads, num_scales, dropout
-        # The spread of `MultiHeadAttention`'s packed projection, so that a single scale starts as MulT's attention does.
-        self.query_weight = nn.Parameter(_stacked_xavier(num_scales, dim, dim, gain=0.5**0.5))
-        self.key_value_weight = nn.Parameter(torch.cat([_stacked_xavier(num_scales, dim, dim, gain=0.5**0.5) for _ in range(2)], dim=1))
+        gains = {"query": 0.5**0.5 * query_key_gain, "key": 0.5**0.5 * query_key_gain, "value": 0.5**0.5}
+        initial = {name: _stacked_xavier(num_scales, dim, dim, gain=gain) for name, gain in gains.items()}
+        self.query_weight = nn.Parameter(initial["query"])
+        self.key_value_weight = nn.Parameter(torch.cat([initial["key"], initial["value"]], dim=1))
         self.output_weight = nn.Parameter(_stacked_xavier(num_scales, dim, dim, gain=3**-0.5))
         self.query_bias = nn.Parameter(torch.zeros(num_scales, dim))
         self.key_value_bias = nn.Parameter(torch.zeros(num_scales, 2 * dim))

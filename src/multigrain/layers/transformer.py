@@ -23,6 +23,7 @@ class TransformerSettings:
         embedding_dropout: on the stack's inputs, positions included.
         residual: `plain` adds to the layer's input (MulT), `normalised` to its layer norm (MCMuT Eq. 5).
         tied_norms: target and source of a layer share one layer norm (the authors' code of MulT).
+        query_key_gain: factor on the initial query and key projections.
     """
 
     attention_dropout: float = 0.0
@@ -31,6 +32,7 @@ class TransformerSettings:
     embedding_dropout: float = 0.0
     residual: Literal["plain", "normalised"] = "plain"
     tied_norms: bool = False
+    query_key_gain: float = 1.0
 
 
 class FeedForward(nn.Module):
@@ -59,7 +61,7 @@ class TransformerLayer(nn.Module):
     def __init__(self, dim: int, num_heads: int, settings: TransformerSettings, *, is_crossmodal: bool):
         super().__init__()
         self.residual = settings.residual
-        self.attention = MultiHeadAttention(dim, num_heads, dropout=settings.attention_dropout)
+        self.attention = MultiHeadAttention(dim, num_heads, dropout=settings.attention_dropout, query_key_gain=settings.query_key_gain)
         self.feed_forward = FeedForward(dim, hidden_dropout=settings.hidden_dropout)
         self.target_norm = nn.LayerNorm(dim)
         self.source_norm = nn.LayerNorm(dim) if is_crossmodal and not settings.tied_norms else None

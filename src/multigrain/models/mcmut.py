@@ -53,6 +53,8 @@ class MCMuTConfig:
         attention_dropout: on all attention weights (0.2 in the paper).
         scale_dropout: probability that a scale above the lowest is left out of a layer, for an utterance, in training; it falls
             linearly to 0 by the end of training. 0 as in the paper; at 1 training starts as MulT's and the scales come in.
+        query_key_gain: factor on the initial query and key projections of crossmodal attention; above 1, steps are told apart from
+            the start, and matching by content is found sooner (docs/decisions/planted-experiments.md).
         hidden_dropout: inside feed-forward layers, after the ReLU (0.1 in the paper: "full-connection layers").
         residual_dropout: on what attention and feed-forward layers give, before it is added (the same 0.1).
         text_dropout, embedding_dropout, output_dropout: on the text features, on low-level features, in the head.
@@ -70,6 +72,7 @@ class MCMuTConfig:
     kernel_size: int = 1
     attention_dropout: float = 0.2
     scale_dropout: float = 0.0
+    query_key_gain: float = 1.0
     hidden_dropout: float = 0.1
     residual_dropout: float = 0.1
     text_dropout: float = 0.0
@@ -85,6 +88,7 @@ class MCMuTConfig:
         require(self.layers_per_block >= 1, "mcmut", "layers_per_block", self.layers_per_block, "at least 1")
         require(self.num_summary_layers >= 1, "mcmut", "num_summary_layers", self.num_summary_layers, "at least 1")
         require(self.kernel_size % 2 == 1 and self.kernel_size > 0, "mcmut", "kernel_size", self.kernel_size, "an odd number")
+        require(self.query_key_gain > 0.0, "mcmut", "query_key_gain", self.query_key_gain, "a positive number")
         require_targets("mcmut", self.targets)
         rates = {name: getattr(self, name) for name in self.__dataclass_fields__ if name.endswith("dropout") and name != "scale_dropout"}
         require_rates("mcmut", rates)
@@ -109,7 +113,9 @@ class MultiScaleLayer(nn.Module):
         super().__init__()
         self.target_norm = nn.LayerNorm(config.width)
         self.source_norm = nn.LayerNorm(config.width)
-        self.crossmodal = MultiScaleAttention(config.width, config.num_heads, num_scales, dropout=config.attention_dropout)
+        self.crossmodal = MultiScaleAttention(
+            config.width, config.num_heads, num_scales, dropout=config.attention_dropout, query_key_gain=config.query_key_gain
+        )
         self.scale_dropout = config.scale_dropout
         self.aggregation: nn.Module = ScaleMean()
         if num_scales > 1 and config.uses_scale_attention:

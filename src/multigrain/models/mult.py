@@ -49,6 +49,8 @@ class MulTConfig:
         attention_dropout_text, attention_dropout_audio, attention_dropout_vision: on attention weights, by source.
         hidden_dropout, residual_dropout, embedding_dropout, output_dropout: see `TransformerSettings` and `ResidualHead`.
         residual: of the crossmodal layers: `plain` as published, or `normalised` as in MCMuT's Eq. 5.
+        query_key_gain: factor on the initial query and key projections of crossmodal attention; above 1, steps are told apart from
+            the start, and matching by content is found sooner (docs/decisions/planted-experiments.md).
         tied_norms: one layer norm for target and source, as in the authors' code.
         future_mask: step t may only attend source steps up to t + |U - T|, as in the authors' command line.
     """
@@ -68,6 +70,7 @@ class MulTConfig:
     embedding_dropout: float = 0.2
     output_dropout: float = 0.0
     residual: Literal["plain", "normalised"] = "plain"
+    query_key_gain: float = 1.0
     tied_norms: bool = False
     future_mask: bool = False
 
@@ -77,6 +80,7 @@ class MulTConfig:
         require(self.num_layers >= 1, "mult", "num_layers", self.num_layers, "at least 1")
         require(self.num_summary_layers >= 1, "mult", "num_summary_layers", self.num_summary_layers, "at least 1")
         require(self.kernel_size % 2 == 1 and self.kernel_size > 0, "mult", "kernel_size", self.kernel_size, "an odd number")
+        require(self.query_key_gain > 0.0, "mult", "query_key_gain", self.query_key_gain, "a positive number")
         require_targets("mult", self.targets)
         require_rates("mult", {name: getattr(self, name) for name in self.__dataclass_fields__ if name.endswith("dropout")})
         require_rates("mult", {f"attention_dropout_{name}": self.attention_dropout(name) for name in MODALITIES})
@@ -85,13 +89,16 @@ class MulTConfig:
         """The attention dropout of stacks that `source` answers."""
         return {"text": self.attention_dropout_text, "audio": self.attention_dropout_audio, "vision": self.attention_dropout_vision}[source]
 
-    def settings(self, attention_dropout: float, residual: Literal["plain", "normalised"] = "plain") -> TransformerSettings:
+    def settings(
+        self, attention_dropout: float, residual: Literal["plain", "normalised"] = "plain", query_key_gain: float = 1.0
+    ) -> TransformerSettings:
         """What the layers of one stack share."""
         return TransformerSettings(
             attention_dropout=attention_dropout,
             hidden_dropout=self.hidden_dropout,
             residual_dropout=self.residual_dropout,
             residual=residual,
+            query_key_gain=query_key_gain,
             tied_norms=self.tied_norms,
         )
 
@@ -113,7 +120,9 @@ class MulT(MultimodalModel):
         )
         self.text_dropout = Dropout(config.text_dropout)
         self.low_level_input = PositionalInput(config.width, dropout=config.embedding_dropout)
-        crossmodal_settings = {name: config.settings(config.attention_dropout(name), config.residual) for name in self.features}
+        crossmodal_settings = {
+            name: config.settings(config.attention_dropout(name), config.residual, config.query_key_gain) for name in self.features
+        }
         self.crossmodal = nn.ModuleDict(
             {
                 f"{source}_to_{target}": TransformerStack(

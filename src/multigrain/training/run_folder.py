@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from multigrain.errors import TrainingError
 from multigrain.training.recipe import Recipe
@@ -45,6 +46,27 @@ class RunFolder:
     def is_run(self) -> bool:
         """True when a run was started here."""
         return self.info_file.is_file() and self.recipe_file.is_file()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from training in this folder; the operating system takes the lock back when this one is killed.
+
+        Raises:
+            TrainingError: another process is training here, or nothing can be written beside the folder.
+        """
+        whole = self.path.absolute()
+        with write_errors(self.path):
+            whole.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(whole.with_name(f".{whole.name}.lock"), timeout=0)
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise TrainingError(f"Another process is training in {self.path}. Wait for it or stop it, or choose another --run-folder.") from error
+        try:
+            yield
+        finally:
+            Path(lock.lock_file).unlink(missing_ok=True)  # nobody waits for it: who finds it taken gives up at once
+            lock.release()
 
     # Starting ---------------------------------------------------------------------------------------------------
 

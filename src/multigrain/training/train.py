@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,23 @@ def train_run(
     is_first = process_rank() == 0  # the other processes of DDP run this function too
     console = Console(stderr=True, quiet=not (show_progress and is_first))
     model, higher_is_better = prepare_model(recipe, store, seed)
+    with folder.locked() if is_first else nullcontext():
+        return _train_in(folder, recipe, store, model, seed, higher_is_better, console, resume=resume, overwrite=overwrite)
+
+
+def _train_in(
+    folder: RunFolder,
+    recipe: Recipe,
+    store: Store,
+    model: MultimodalModel,
+    seed: int,
+    higher_is_better: bool,
+    console: Console,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> dict[str, Any]:
+    is_first = process_rank() == 0
     if is_first:
         if resume and folder.path.exists():
             check_resume(folder, recipe, store, seed)
