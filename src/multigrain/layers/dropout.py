@@ -9,6 +9,8 @@ The pool depends on the last `torch.manual_seed` alone and the places are drawn 
 equal seeds give equal numbers, whatever was computed before. A training run seeds each epoch anew, and so has a new pool in each.
 """
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -35,7 +37,13 @@ def draw_mask(
         return torch.zeros(shape, dtype=dtype)
     bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None, generator=generator)
     kept = bits.view(torch.int16)[:count].view(shape) >= dropped - _LEVELS // 2
-    return kept.to(dtype).mul_(_LEVELS / (_LEVELS - dropped))
+    return kept.to(dtype).mul_(mask_scale(rate))
+
+
+def mask_scale(rate: float) -> float:
+    """What an element that is kept is multiplied with."""
+    dropped = round(rate * _LEVELS)
+    return _LEVELS / (_LEVELS - dropped) if dropped < _LEVELS else 0.0
 
 
 def mask_pool(rate: float, dtype: torch.dtype) -> Float[Tensor, " elements"]:
@@ -69,6 +77,31 @@ def dropout_mask(like: Float[Tensor, "*shape"], rate: float) -> Float[Tensor, "*
         return draw_mask(like.shape, rate, like.dtype)
     place = draw_places(1, count)[0]
     return mask_pool(rate, like.dtype)[place : place + count].view(like.shape)
+
+
+class Windows:
+    """Windows of one size into the pool, each with its place, for functions that compute in pieces and need each piece's mask twice."""
+
+    def __init__(self, rate: float, dtype: torch.dtype, pieces: int, elements: int):
+        """Draws the places of so many pieces of at most so many elements each; at rate 0 nothing is drawn."""
+        self.rate = rate
+        if rate > 0.0:
+            self.pool = mask_pool(rate, dtype)
+            self.places = draw_places(pieces, elements)
+
+    @property
+    def scale(self) -> float:
+        """What a kept element is multiplied with."""
+        return mask_scale(self.rate)
+
+    def mask(self, piece: int, shape: tuple[int, ...]) -> Float[Tensor, "*shape"]:
+        """A piece's mask; only where the rate is above 0."""
+        place = self.places[piece]
+        return self.pool[place : place + math.prod(shape)].view(shape)
+
+    def drop(self, piece: int, values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Multiplies a piece with its mask, in place."""
+        return values.mul_(self.mask(piece, values.shape)) if self.rate > 0.0 else values
 
 
 class Dropout(nn.Module):

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from multigrain.layers.dropout import draw_places, mask_pool
+from multigrain.layers.dropout import Windows
 
 TILE_ELEMENTS = 1 << 17
 """Weights in a tile: half a megabyte in float32, which stays in a core's second-level cache with the mask beside it."""
@@ -58,7 +58,7 @@ class _TiledAttention(torch.autograd.Function):
         for tile in tiles.tiles:
             weights = tiles.exponentials(tile)
             row_sums[tile.pairs, 0, tile.steps] = weights.sum(dim=-1)
-            kept = weights * tiles.mask(tile) if dropout > 0.0 else weights
+            kept = weights * tiles.masks.mask(tile.number, weights.shape) if dropout > 0.0 else weights
             output[tile.pairs, :, tile.steps] = torch.bmm(tiles.value[tile.pairs], kept.transpose(1, 2))
         output.div_(row_sums)
         ctx.tiles, ctx.output, ctx.row_sums = tiles, output, row_sums
@@ -78,8 +78,8 @@ class _TiledAttention(torch.autograd.Function):
             asking, answer = scaled[tile.pairs, :, tile.steps], tiles.value[tile.pairs]
             scores_gradient = torch.bmm(asking.transpose(1, 2), answer)
             kept = weights
-            if tiles.dropout > 0.0:
-                mask = tiles.mask(tile)
+            if tiles.masks.rate > 0.0:
+                mask = tiles.masks.mask(tile.number, weights.shape)
                 scores_gradient.mul_(mask)
                 kept = weights * mask
             scores_gradient.sub_(totals[tile.pairs, tile.steps]).mul_(weights)
@@ -92,11 +92,11 @@ class _TiledAttention(torch.autograd.Function):
 
 
 class _Tile(NamedTuple):
-    """Some (utterance, head) pairs and some of their target steps, and where in the pool their dropout mask begins."""
+    """Some (utterance, head) pairs and some of their target steps."""
 
+    number: int
     pairs: slice
     steps: slice
-    place: int
 
 
 class _Tiles:
@@ -105,7 +105,7 @@ class _Tiles:
     def __init__(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None, dropout: float):
         batch, heads, target, self.width = query.shape
         self.lead, self.source = (batch, heads), key.shape[2]
-        self.dropout, self.scale = dropout, self.width**-0.5
+        self.scale = self.width**-0.5
         self.query, self.key, self.value = _time_last(query * self.scale), _time_last(key), _time_last(value)
         norms = [part.square().sum(dim=1).max() for part in (self.query, self.key)]
         self.is_safe = bool(norms[0] * norms[1] < _SAFE_SCORE**2)
@@ -116,20 +116,8 @@ class _Tiles:
             self.key = torch.cat([self.key, bias.expand(-1, heads, -1).reshape(-1, 1, self.source)], dim=1)
         elif allowed is not None:
             self.forbidden = (~allowed).expand(batch, heads, target, self.source).reshape(-1, target, self.source)
-        self.tiles = self._cut(batch * heads, target)
-
-    def _cut(self, num_pairs: int, target: int) -> list[_Tile]:
-        steps = max(1, min(target, TILE_ELEMENTS // self.source))
-        pairs = max(1, TILE_ELEMENTS // (steps * self.source)) if steps == target else 1
-        starts = [(pair, step) for pair in range(0, num_pairs, pairs) for step in range(0, target, steps)]
-        places = [0] * len(starts)
-        if self.dropout > 0.0:
-            self.pool = mask_pool(self.dropout, self.query.dtype)
-            places = draw_places(len(starts), pairs * steps * self.source)
-        return [
-            _Tile(slice(pair, min(pair + pairs, num_pairs)), slice(step, min(step + steps, target)), place)
-            for (pair, step), place in zip(starts, places, strict=True)
-        ]
+        self.tiles, elements = _cut(batch * heads, target, self.source)
+        self.masks = Windows(dropout, query.dtype, len(self.tiles), elements)
 
     def exponentials(self, tile: _Tile) -> Tensor:
         """exp of the scores, up to a factor for each row: (pairs, steps, source)."""
@@ -140,10 +128,16 @@ class _Tiles:
             scores.sub_(scores.amax(dim=-1, keepdim=True))
         return scores.exp_()
 
-    def mask(self, tile: _Tile) -> Tensor:
-        """The tile's dropout mask."""
-        shape = (tile.pairs.stop - tile.pairs.start, tile.steps.stop - tile.steps.start, self.source)
-        return self.pool[tile.place : tile.place + shape[0] * shape[1] * shape[2]].view(shape)
+
+def _cut(num_pairs: int, target: int, source: int) -> tuple[list[_Tile], int]:
+    """The tiles, and the weights in the largest."""
+    steps = max(1, min(target, TILE_ELEMENTS // source))
+    pairs = max(1, TILE_ELEMENTS // (steps * source)) if steps == target else 1
+    starts = [(pair, step) for pair in range(0, num_pairs, pairs) for step in range(0, target, steps)]
+    tiles = [
+        _Tile(index, slice(pair, min(pair + pairs, num_pairs)), slice(step, min(step + steps, target))) for index, (pair, step) in enumerate(starts)
+    ]
+    return tiles, pairs * steps * source
 
 
 def _time_last(states: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from multigrain.layers.attention import AttentionBias, MultiHeadAttention
 from multigrain.layers.dropout import Dropout
+from multigrain.layers.feed_forward import FeedForward
 from multigrain.layers.position import sinusoidal_positions
 
 
@@ -33,23 +33,6 @@ class TransformerSettings:
     residual: Literal["plain", "normalised"] = "plain"
     tied_norms: bool = False
     query_key_gain: float = 1.0
-
-
-class FeedForward(nn.Module):
-    """`W2 drop(relu(W1 x))`, inner width 4 times the outer."""
-
-    def __init__(self, dim: int, *, hidden_dropout: float = 0.0):
-        super().__init__()
-        self.expand = nn.Linear(dim, 4 * dim)
-        self.contract = nn.Linear(4 * dim, dim)
-        self.hidden_dropout = Dropout(hidden_dropout)
-        for linear in (self.expand, self.contract):
-            nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
-
-    def forward(self, states: Float[Tensor, "*lead dim"]) -> Float[Tensor, "*lead dim"]:
-        """Applies the two layers to each step."""
-        return self.contract(self.hidden_dropout(functional.relu(self.expand(states))))
 
 
 class TransformerLayer(nn.Module):
@@ -81,7 +64,7 @@ class TransformerLayer(nn.Module):
         answer = normalised if source is None else (self.source_norm or self.target_norm)(source)
         attended, weights = self.attention(normalised, answer, bias, with_weights=with_weights)
         states = self.residual_dropout.add_to(normalised if self.residual == "normalised" else target, attended)
-        return self.residual_dropout.add_to(states, self.feed_forward(self.feed_forward_norm(states))), weights
+        return self.feed_forward.add_to(states, self.feed_forward_norm, self.residual_dropout), weights
 
 
 class TransformerStack(nn.Module):

@@ -24,11 +24,12 @@ from torch import Tensor, nn
 
 from multigrain.layers.attention import AttentionBias
 from multigrain.layers.dropout import Dropout
+from multigrain.layers.feed_forward import FeedForward
 from multigrain.layers.head import ResidualHead
 from multigrain.layers.masking import read_step
 from multigrain.layers.multi_scale import MultiScaleAttention, ScaleAggregation, ScaleMean, draw_kept_scales
 from multigrain.layers.temporal_projection import TemporalProjection
-from multigrain.layers.transformer import FeedForward, PositionalInput, TransformerSettings, TransformerStack
+from multigrain.layers.transformer import PositionalInput, TransformerSettings, TransformerStack
 from multigrain.models.base import MultimodalModel, Paper, PaperResult
 from multigrain.models.mcmut_levels import Interaction, SourceScales, needed_levels, reverse, source_levels, stream_depth
 from multigrain.models.settings import directions, require, require_heads, require_rates, require_targets
@@ -138,7 +139,7 @@ class MultiScaleLayer(nn.Module):
             kept = draw_kept_scales(len(sources), target.shape[0], self.scale_dropout, target.device) if drops else None
             aggregated = self.aggregation(candidates, kept)  # multi-scale attention, or the mean
         residual = self.residual_dropout.add_to(normalised, aggregated)
-        return self.residual_dropout.add_to(residual, self.feed_forward(self.feed_forward_norm(residual))), weights  # Eq. 5
+        return self.feed_forward.add_to(residual, self.feed_forward_norm, self.residual_dropout), weights  # Eq. 5
 
 
 class MCMuT(MultimodalModel):

@@ -1,0 +1,78 @@
+"""What the step benchmark feeds: lengths, batches, features."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from step.cell import padded_features
+from step.cells import Cells, Choices
+from step.lengths import bucketed_batches, padded_pairs, padding_waste, plan_of, random_batches, steps_of, word_counts
+
+
+def test_built_in_law_is_mosi_s() -> None:
+    words = word_counts(200_000, None, np.random.default_rng(0))
+    assert words.min() == 1
+    assert words.max() == 50
+    assert words.mean() == pytest.approx(12.4, abs=0.1)
+    assert np.quantile(words, [0.1, 0.25, 0.5, 0.75, 0.9]).tolist() == [5, 7, 10, 16, 23]
+
+
+def test_words_are_drawn_from_a_file_and_capped(tmp_path: Path) -> None:
+    path = tmp_path / "meta.csv"
+    path.write_text("id,text\na,one two three\nb," + "word " * 80 + "\nc,\n", encoding="utf-8")
+    assert set(word_counts(200, path, np.random.default_rng(0)).tolist()) == {1, 3, 50}
+
+
+@pytest.mark.parametrize(("content", "message"), [("id,words\n1,2\n", "no column `text`"), ("id,text\n", "no rows")])
+def test_a_file_without_words_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "meta.csv"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(SystemExit, match=message):
+        word_counts(5, path, np.random.default_rng(0))
+
+
+def test_steps_follow_the_words() -> None:
+    assert steps_of([1, 10, 50]).tolist() == [[1, 8, 10], [10, 75, 100], [50, 375, 500]]
+
+
+def test_padding_waste_counts_padded_steps() -> None:
+    assert padding_waste([np.array([[4, 4, 4], [2, 2, 2]])]) == pytest.approx(0.25)
+
+
+def test_pairs_cover_all_nine_directions() -> None:
+    assert padded_pairs(np.array([[2, 3, 5], [1, 1, 1]])) == 2 * sum(target * source for target in (2, 3, 5) for source in (2, 3, 5))
+
+
+def test_a_plan_stands_for_its_epoch() -> None:
+    steps = steps_of(word_counts(1284, None, np.random.default_rng(0)))
+    bucketed, random = bucketed_batches(steps, 16, shuffle=True, seed=0), random_batches(steps, 16, seed=0)
+    plan = plan_of(bucketed, 27)
+    assert len(bucketed) == len(random) == 80
+    assert {len(batch) for batch in bucketed + random} == {16}
+    assert len(plan.batches) == 27
+    assert plan.cost_share == pytest.approx(1.0, abs=0.05)
+    assert padded_pairs(np.array(plan.costliest)) == max(padded_pairs(batch) for batch in bucketed)
+    assert plan.waste < 0.12 < 0.4 < padding_waste(random)
+
+
+def test_an_utterance_does_not_depend_on_its_padding() -> None:
+    batch = [[2, 15, 20], [4, 30, 40]]
+    trimmed, lengths = padded_features(batch, None, seed=3)
+    padded, _ = padded_features(batch, [50, 375, 500], seed=3)
+    for name, values in trimmed.items():
+        assert torch.equal(values, padded[name][:, : values.shape[1]])
+        assert not padded[name][:, values.shape[1] :].any()
+    assert lengths["audio"].tolist() == [15, 30]
+    assert not trimmed["text"][0, 2:].any()
+
+
+def test_all_implementations_get_the_same_utterances() -> None:
+    cells = Cells(Choices(utterances=200, steps=5, official=Path("somewhere")))
+    by_key = {cell.key: cell for part in (cells.unaligned(), cells.aligned(), cells.inference()) for cell in part}
+    assert by_key["mmsa_unaligned"].batches == by_key["mult_real"].batches == by_key["official_unaligned"].batches
+    assert by_key["mmsa_unaligned"].pad_to == [50, 375, 500]
+    assert by_key["mult_real"].pad_to is None
+    assert by_key["mult_full"].batches == [[[50, 375, 500]] * 16]
+    assert by_key["mmsa_aligned"].batches[0][0][0] == by_key["mult_real"].batches[0][0][0]
+    assert {len(batch) for batch in by_key["mmsa_predict"].batches} == {64}
