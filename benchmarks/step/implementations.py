@@ -1,0 +1,195 @@
+"""The models that are compared, each with its own trainer's optimiser and clipping, behind one small interface."""
+
+import importlib
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from step.lengths import DIMS, UNALIGNED_PADDING
+from step.spec import DROPOUTS, CellSpec
+
+WIDTH, NUM_HEADS, NUM_LAYERS = 30, 5, 5  # the authors' sizes: five crossmodal and five self-attention layers
+MULT_PARAMETERS = 1_071_211
+GRADIENT_CLIP = 0.8
+LEARNING_RATE = 1e-3
+
+# Two lines of the authors' code stop today's torch: an in-place product on one of several views, and `view` of a strided tensor.
+OFFICIAL_REPAIRS = {
+    "multihead_attention": ("q *= self.scaling", "q = q * self.scaling"),
+    "position_embedding": ("positions.view(-1)", "positions.reshape(-1)"),
+}
+
+
+@dataclass
+class Contender:
+    """A model and how its own code trains it.
+
+    Attributes:
+        module: the model.
+        optimizer: as its trainer makes it.
+        pack: features (batch, time, dim) and lengths (batch,) by modality, and the label -> what the others are called with.
+        loss: packed input, label -> scalar.
+        clip: limits the gradients.
+        predict: packed input -> scores, without gradients.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    pack: Callable[[dict[str, Tensor], dict[str, Tensor], Tensor], Any]
+    loss: Callable[[Any, Tensor], Tensor]
+    clip: Callable[[], object]
+    predict: Callable[[Any], Tensor]
+
+
+def load_libraries(spec: CellSpec) -> None:
+    """All imports that a cell needs, so that they are done before memory is measured."""
+    importlib.import_module("torch._dynamo")  # torch imports it by itself when an optimiser is first used
+    if spec.implementation == "ours":
+        import multigrain.losses
+        import multigrain.models  # noqa: F401
+    elif spec.implementation == "mmsa":
+        import MMSA.config
+        import MMSA.models  # noqa: F401
+    else:
+        _official_class(spec)
+
+
+def build(spec: CellSpec) -> Contender:
+    """The model of a cell, in training mode."""
+    torch.manual_seed(spec.seed)
+    return {"ours": _ours, "mmsa": _mmsa, "official": _official}[spec.implementation](spec)
+
+
+def ours_config(spec: CellSpec) -> dict[str, Any]:
+    """The settings of our model that differ from the defaults."""
+    if spec.model == "mcmut":
+        return {"width": 40, "num_heads": 5, "num_blocks": 4, "layers_per_block": 3, "attention_dropout": 0.2}
+    rates = DROPOUTS[spec.dropouts]
+    sizes = {"width": WIDTH, "num_heads": NUM_HEADS, "num_layers": NUM_LAYERS, "num_summary_layers": NUM_LAYERS}
+    attention = {f"attention_dropout_{name}": rates[f"attention_{name}"] for name in DIMS}
+    others = {f"{name}_dropout": rates[name] for name in ("text", "hidden", "residual", "embedding", "output")}
+    return {**sizes, **attention, **others, "tied_norms": True, "future_mask": spec.future_mask}
+
+
+def _ours(spec: CellSpec) -> Contender:
+    from multigrain.losses import task_loss
+    from multigrain.models import build_model
+    from multigrain.schema import Batch, FeatureSpec, Task
+
+    task = Task()
+    model = build_model(spec.model, ours_config(spec), task, {name: FeatureSpec(dim=dim) for name, dim in DIMS.items()}).train()
+    if spec.model == "mult":
+        _check_parameters(model, "our MulT")
+    return Contender(
+        module=model,
+        optimizer=torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True),
+        pack=lambda features, lengths, label: Batch.from_arrays(**features, lengths=lengths, label=label),
+        loss=lambda batch, label: task_loss(task, model(batch).prediction, label),
+        clip=lambda: torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP),
+        predict=model.predict,
+    )
+
+
+def _mmsa(spec: CellSpec) -> Contender:
+    from MMSA.config import get_config_regression
+    from MMSA.models import AMIO
+
+    rates = DROPOUTS[spec.dropouts]
+    config = get_config_regression("mult", "mosi")
+    config.update(
+        dst_feature_dim_nheads=[WIDTH, NUM_HEADS],
+        nlevels=NUM_LAYERS,
+        feature_dims=list(DIMS.values()),
+        seq_lens=list(spec.pad_to or UNALIGNED_PADDING),
+        train_mode="regression",
+        text_dropout=rates["text"],
+        attn_dropout=rates["attention_text"],
+        attn_dropout_a=rates["attention_audio"],
+        attn_dropout_v=rates["attention_vision"],
+        relu_dropout=rates["hidden"],
+        res_dropout=rates["residual"],
+        embed_dropout=rates["embedding"],
+        output_dropout=rates["output"],
+        **{f"conv1d_kernel_size_{letter}": 1 for letter in "lav"},
+    )
+    model = AMIO(config).train()
+    _check_parameters(model, "MMSA's MulT")
+    return Contender(
+        module=model,
+        optimizer=torch.optim.Adam(model.parameters(), lr=config.learning_rate),
+        pack=lambda features, lengths, label: features,
+        loss=lambda features, label: nn.functional.l1_loss(model(*features.values())["M"], label),
+        clip=lambda: nn.utils.clip_grad_value_([parameter for parameter in model.parameters() if parameter.requires_grad], GRADIENT_CLIP),
+        predict=_evaluated(model, lambda features: model(*features.values())["M"]),
+    )
+
+
+def _official(spec: CellSpec) -> Contender:
+    rates = DROPOUTS[spec.dropouts]
+    settings = types.SimpleNamespace(
+        **dict(zip(("orig_d_l", "orig_d_a", "orig_d_v"), DIMS.values(), strict=True)),
+        **dict.fromkeys(("lonly", "aonly", "vonly"), True),
+        num_heads=NUM_HEADS,
+        layers=NUM_LAYERS,
+        attn_dropout=rates["attention_text"],
+        attn_dropout_a=rates["attention_audio"],
+        attn_dropout_v=rates["attention_vision"],
+        relu_dropout=rates["hidden"],
+        res_dropout=rates["residual"],
+        embed_dropout=rates["embedding"],
+        out_dropout=rates["output"],
+        attn_mask=True,
+        output_dim=1,
+    )
+    model = _official_class(spec)(settings).train()
+    _check_parameters(model, "the authors' MulT")
+    return Contender(
+        module=model,
+        optimizer=torch.optim.Adam(model.parameters(), lr=LEARNING_RATE),
+        pack=lambda features, lengths, label: features,
+        loss=lambda features, label: nn.functional.l1_loss(model(*features.values())[0], label),
+        clip=lambda: torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP),
+        predict=_evaluated(model, lambda features: model(*features.values())[0]),
+    )
+
+
+def _official_class(spec: CellSpec) -> Callable[[types.SimpleNamespace], nn.Module]:
+    """`MULTModel` of the checkout, repaired in memory; its files stay as they are."""
+    assert spec.official is not None
+    folder = Path(spec.official).resolve()
+    needed = ["src/models.py", "modules/transformer.py", *(f"modules/{name}.py" for name in OFFICIAL_REPAIRS)]
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{folder} is no checkout of the authors' MulT: it has no {', '.join(missing)}. Pass --official its top folder.")
+    sys.path.insert(0, str(folder))
+    for name, (broken, repaired) in OFFICIAL_REPAIRS.items():
+        path = folder / "modules" / f"{name}.py"
+        module = types.ModuleType(f"modules.{name}")
+        sys.modules[module.__name__] = module
+        exec(compile(path.read_text(encoding="utf-8").replace(broken, repaired), str(path), "exec"), module.__dict__)
+    from src.models import MULTModel
+
+    return MULTModel
+
+
+def _evaluated(model: nn.Module, forward: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+    """`forward` in evaluation mode, without gradients."""
+
+    def predict(inputs: Any) -> Tensor:
+        model.eval()
+        with torch.no_grad():
+            return forward(inputs)
+
+    return predict
+
+
+def _check_parameters(model: nn.Module, name: str) -> None:
+    count = sum(parameter.numel() for parameter in model.parameters())
+    if count != MULT_PARAMETERS:
+        raise ValueError(f"{name} has {count:,} parameters at the authors' sizes; expected {MULT_PARAMETERS:,}. It is another version of the model.")
