@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from multigrain.layers.sparsemax import CANDIDATES, sparsemax
+from multigrain.layers.sparsemax import sparsemax
 
 
 def projected(scores: np.ndarray) -> np.ndarray:
@@ -26,7 +26,7 @@ def random_mask(*shape: int, seed: int = 0) -> torch.Tensor:
     return mask
 
 
-@pytest.mark.parametrize("length", [1, 2, 7, 2 * CANDIDATES, 2 * CANDIDATES + 1, 500])
+@pytest.mark.parametrize("length", [1, 2, 7, 64, 500])
 @pytest.mark.parametrize("scale", [1e-4, 0.02, 0.3, 1.0, 50.0])
 def test_is_the_projection_onto_the_simplex(length: int, scale: float) -> None:
     scores = random_scores(5, length, scale=scale) + 3.0
@@ -70,7 +70,7 @@ def test_a_mask_broadcasts_over_heads_and_targets() -> None:
     torch.testing.assert_close(sparsemax(scores, mask), sparsemax(scores, mask.expand(scores.shape)), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("length", [6, 2 * CANDIDATES + 3])
+@pytest.mark.parametrize("length", [6, 67])
 @pytest.mark.parametrize("scale", [0.05, 1.0])
 def test_gradient_is_the_derivative(length: int, scale: float) -> None:
     scores, mask = random_scores(3, length, scale=scale, seed=2).requires_grad_(), random_mask(3, length)
@@ -96,12 +96,9 @@ def test_type_is_kept_and_large_scores_overflow_nothing(dtype: torch.dtype) -> N
     torch.testing.assert_close(shares.float(), sparsemax(scores.double()).float(), rtol=1e-2, atol=1e-3)
 
 
-def test_crowded_rows_are_sorted_as_a_whole() -> None:
-    """One row with a support of all 300, between rows with few."""
-    scores = random_scores(3, 300)
-    scores[1] = scores[1] * 1e-6
+def test_scores_are_not_changed_and_need_not_be_contiguous() -> None:
+    scores = random_scores(6, 4).T
+    before = scores.clone()
     shares = sparsemax(scores)
-    assert (shares > 0).sum(dim=-1)[1] == 300
-    assert bool(((shares > 0).sum(dim=-1)[[0, 2]] < CANDIDATES).all())
-    for row in range(3):
-        np.testing.assert_allclose(shares[row].numpy(), projected(scores[row].numpy()), atol=1e-12)
+    assert torch.equal(scores, before)
+    torch.testing.assert_close(shares, sparsemax(scores.contiguous()), rtol=0, atol=0)
