@@ -15,8 +15,8 @@ from multigrain.schema import FeatureSpec, Task
 
 MODELS: dict[str, type[MultimodalModel]] = {
     "mcmut": MCMuT,
-    "mmin": MMIN,
     "mult": MulT,
+    "mmin": MMIN,
     "lf_lstm": LateFusionLSTM,
     "unimodal": Unimodal,
 }
