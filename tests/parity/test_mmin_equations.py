@@ -11,14 +11,11 @@ import pytest
 import torch
 
 from multigrain import FeatureSpec, Task
-from multigrain.errors import RecipeError
 from multigrain.layers.attention import AttentionBias
-from multigrain.layers.gradient_reversal import reversal_weight
 from multigrain.layers.position import sinusoidal_positions
 from multigrain.layers.sparse_attention import SparseMultiHeadAttention
 from multigrain.losses import task_loss
 from multigrain.models import build_model
-from multigrain.models.mmin_coarse import separation_loss
 from multigrain.schema import Batch, ModalitySequence
 
 DIMS = {"text": 6, "vision": 5, "audio": 4}
@@ -334,81 +331,3 @@ def test_sparse_attention_with_padding_agrees_with_the_transcription(absent):
         torch.testing.assert_close(weights[row].sum(dim=-1), torch.full((2, 4), float(length > 0), dtype=torch.float64))
     real = weights[2]
     assert bool((real == 0).any() and (real > 0).any())
-
-
-# Edges of the losses, and settings ----------------------------------------------------------------------------------
-
-
-def test_a_single_utterance_has_no_normalised_separation_and_finite_gradients():
-    common, private = (torch.randn(3, 1, 8, requires_grad=True) for _ in range(2))
-    present = torch.tensor([[True], [True], [False]])
-    loss = separation_loss(common, private, present, "normalised")
-    loss.backward()
-    assert loss.item() == 0.0
-    assert bool(torch.isfinite(common.grad).all() and torch.isfinite(private.grad).all())
-
-
-def test_normalised_separation_does_not_grow_with_the_codes_scale():
-    common, private = torch.randn(3, 16, 8).double(), torch.randn(3, 16, 8).double()
-    present = torch.ones(3, 16, dtype=torch.bool)
-    plain, scaled = (separation_loss(common * scale, private * scale, present, "normalised").item() for scale in (1.0, 100.0))
-    assert scaled == pytest.approx(plain, rel=1e-4)
-    literal = separation_loss(common * 10, private * 10, present, "literal").item()
-    assert literal == pytest.approx(1e4 * separation_loss(common, private, present, "literal").item())
-
-
-@pytest.mark.parametrize(
-    ("settings", "terms"),
-    [
-        ({}, {"separation", "adversarial", "private"}),
-        ({"separation_weight": 0.0}, {"adversarial", "private"}),
-        ({"adversarial_weight": 0.0}, {"separation", "private"}),
-        ({"private_weight": 0.0}, {"separation", "adversarial"}),
-        ({"adversarial_weight": 0.0, "private_weight": 0.0}, {"separation"}),
-        ({"predicts_from_coarse": False, "separation_weight": 0.0, "private_weight": 0.0}, {"adversarial"}),
-        ({"predicts_from_coarse": False}, {"separation", "adversarial", "private"}),
-        ({"predicts_from_fine": False}, {"separation", "adversarial", "private"}),
-    ],
-    ids=str,
-)
-def test_ablations_build_only_what_is_trained(settings, terms):
-    model, inputs = small_model(**settings), random_inputs()
-    model.set_progress(0.5)
-    output = model(padded_batch(inputs), with_attention=True)
-    assert set(output.losses) == terms
-    (output.prediction.square().sum() + sum(output.losses.values())).backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.ndim < 2 or bool((parameter.grad != 0).any()), name
-    assert len(output.attention) == (6 if model.config.predicts_from_fine else 0)
-
-
-def test_a_modality_alone_has_nothing_to_tell_apart():
-    model = small_model(("text",))
-    output = model(padded_batch(random_inputs(), ("text",)), with_attention=True)
-    assert model.discriminator is None
-    assert set(output.losses) == {"separation"}
-    assert output.attention == {}
-
-
-def test_reversal_starts_at_nothing_and_follows_the_progress():
-    model = small_model()
-    assert model.reversal_weight == 0.0
-    model.set_progress(0.3)
-    assert model.reversal_weight == reversal_weight(0.3)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"num_heads": 3}, r"mmin has num_heads = 3; expected a number that divides width \(8\)"),
-        ({"num_layers": 0}, "num_layers = 0; expected at least 1"),
-        ({"private_weight": -1.0}, "private_weight = -1.0; expected at least 0"),
-        ({"hidden_dropout": 1.0}, "hidden_dropout = 1.0; expected a rate"),
-        ({"predicts_from_coarse": False, "predicts_from_fine": False}, "the prediction must read something"),
-        ({"num_layer": 2}, "has no setting 'num_layer'. Did you mean 'num_layers'"),
-    ],
-)
-def test_settings_out_of_range_are_refused(settings, message):
-    with pytest.raises(RecipeError, match=message):
-        small_model(**settings)

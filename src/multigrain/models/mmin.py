@@ -48,6 +48,8 @@ class MMINConfig:
         num_text_layers: self-attention layers over given word vectors and their summary.
         num_fusion_layers: Transformer layers over the codes.
         attention: normalisation of crossmodal attention: `sparsemax` is MMIN, `softmax` shows what it is worth.
+        query_key_gain: factor on the initial query and key projections of crossmodal attention, as in `MulTConfig`; with sparsemax a
+            sharper start also means fewer steps that answer at all.
         predicts_from_coarse: the prediction reads h^P and h^C; False is the paper's "w/o CIN", where their losses and the guidance stay.
         predicts_from_fine: the prediction reads h^F; False is the paper's "w/o FIN".
         separation: form of Eq. 5, `normalised` or `literal`; see `mmin_coarse.separation_loss`.
@@ -64,6 +66,7 @@ class MMINConfig:
     num_text_layers: int = 1
     num_fusion_layers: int = 1
     attention: Literal["sparsemax", "softmax"] = "sparsemax"
+    query_key_gain: float = 1.0
     predicts_from_coarse: bool = True
     predicts_from_fine: bool = True
     separation: Separation = "normalised"
@@ -84,17 +87,19 @@ class MMINConfig:
             require(getattr(self, name) >= 1, "mmin", name, getattr(self, name), "at least 1")
         for name in ("separation_weight", "adversarial_weight", "private_weight"):
             require(getattr(self, name) >= 0.0, "mmin", name, getattr(self, name), "at least 0")
+        require(self.query_key_gain > 0.0, "mmin", "query_key_gain", self.query_key_gain, "a positive number")
         reads = self.predicts_from_coarse or self.predicts_from_fine
         require(reads, "mmin", "predicts_from_fine", False, "true where predicts_from_coarse is false: the prediction must read something")
         require_rates("mmin", {name: getattr(self, name) for name in self.__dataclass_fields__ if name.endswith("dropout")})
 
-    def settings(self, *, is_sparse: bool) -> TransformerSettings:
+    def settings(self, *, is_crossmodal: bool) -> TransformerSettings:
         """What the layers of one stack share."""
         return TransformerSettings(
             attention_dropout=self.attention_dropout,
             hidden_dropout=self.hidden_dropout,
             residual_dropout=self.residual_dropout,
-            is_sparse=is_sparse,
+            is_sparse=is_crossmodal and self.attention == "sparsemax",
+            query_key_gain=self.query_key_gain if is_crossmodal else 1.0,
         )
 
     @property
@@ -116,7 +121,7 @@ class MMIN(MultimodalModel):
         super().__init__(config, task, features, normalise=normalise, clip=clip)
         self.order = tuple(name for name in PAPER_ORDER if name in self.features)
         count, width, hidden_dropout = len(self.order), config.width, config.hidden_dropout
-        dense = config.settings(is_sparse=False)
+        dense = config.settings(is_crossmodal=False)
         self.branches = nn.ModuleDict({name: RecurrentFeatures(self.features[name].dim, width) for name in self.order if name != "text"})
         if "text" in self.order:  # where text enters, as states of its steps and one summary; a language model would be another branch
             dropouts = {"text_dropout": config.text_dropout, "embedding_dropout": config.embedding_dropout}
@@ -125,7 +130,7 @@ class MMIN(MultimodalModel):
         tells_apart = count > 1 and (config.adversarial_weight > 0 or config.private_weight > 0)
         self.discriminator = Discriminator(count, width, hidden_dropout=hidden_dropout) if tells_apart else None
         self.reversal_weight = reversal_weight(0.0)
-        crossmodal = config.settings(is_sparse=config.attention == "sparsemax")
+        crossmodal = config.settings(is_crossmodal=True)
         self.fine = FineNetwork(self.order, width, config.num_heads, config.num_layers, crossmodal) if config.predicts_from_fine else None
         self.fusion = TransformerStack(width, config.num_heads, config.num_fusion_layers, dense, is_crossmodal=False)
         num_codes = count * (2 * config.predicts_from_coarse + config.predicts_from_fine)
