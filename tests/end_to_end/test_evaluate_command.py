@@ -19,7 +19,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a planted store, two recipes and a completed run of each; tests only read what is there."""
     folder = tmp_path_factory.mktemp("commands")
     store = Store.open(write_store(folder / "planted.store"))
-    for name in ("mult", "lf_lstm"):
+    for name in ("mult", "mmin", "lf_lstm"):
         settings = json.dumps({"name": name, **CONFIGS[name]})
         recipe = folder / f"{name}.yaml"
         run = write_run(folder / "runs" / name / "seed-0", name, store)
@@ -54,6 +54,29 @@ def test_evaluate_on_a_store_predicts_afresh(here: Path, capsys: pytest.CaptureF
     assert main(["evaluate", "runs/mult/seed-0", "--store", "planted.store", "--json"]) == 0
     expected = json.loads((here / "runs/mult/seed-0/results.json").read_text())["splits"]["test"]
     assert json.loads(capsys.readouterr().out)["metrics"]["mae"] == pytest.approx(expected["mae"], abs=1e-5)
+
+
+def test_evaluate_shows_zero_attention_where_attention_is_sparse(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "runs/mmin/seed-0", "--store", "planted.store", "--json"]) == 0
+    shares = json.loads(capsys.readouterr().out)["zero_attention"]
+    assert len(shares) == 7
+    assert main(["evaluate", "runs/mmin/seed-0", "--store", "planted.store"]) == 0
+    printed = capsys.readouterr().out
+    assert "attention weights that are exactly zero" in " ".join(printed.split())
+    assert f"{100 * shares['audio_to_text']:.1f}" in printed
+    assert main(["evaluate", "runs/mult/seed-0", "--store", "planted.store", "--json"]) == 0
+    assert "zero_attention" not in json.loads(capsys.readouterr().out)
+
+
+def test_training_notes_zero_attention_for_evaluate(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(tmp_path / "run")
+    assert main(["train", "mmin.yaml", "training.epochs=1", "training.num_threads=1", "--run-folder", run]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", run, "--json"]) == 0
+    noted = json.loads(capsys.readouterr().out)["zero_attention"]
+    assert main(["evaluate", run, "--store", "planted.store", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["zero_attention"] == noted
+    assert 0 < noted["all"] < 1
 
 
 @pytest.mark.parametrize(

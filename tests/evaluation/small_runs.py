@@ -16,6 +16,7 @@ from multigrain.models import build_model
 CONFIGS: dict[str, dict[str, Any]] = {
     "mult": {"width": 4, "num_heads": 2, "num_layers": 2, "num_summary_layers": 1, "targets": ["text"]},
     "mcmut": {"width": 4, "num_heads": 2, "num_blocks": 1, "layers_per_block": 2, "num_summary_layers": 1},
+    "mmin": {"width": 4, "num_heads": 2, "num_layers": 2},
     "lf_lstm": {"width": 4},
 }
 

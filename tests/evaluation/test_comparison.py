@@ -12,6 +12,7 @@ from multigrain.evaluation.evaluate import RunFacts, read_run
 from multigrain.evaluation.tables import differences_table, results_table, to_json, to_latex, to_markdown, to_rich
 from multigrain.evaluation.training_pool import FailedRun
 from multigrain.models import MODELS
+from multigrain.training.recipe_file import list_recipes
 
 
 @pytest.fixture
@@ -61,6 +62,14 @@ def test_published_rows_need_the_same_data_set() -> None:
     assert {result.dataset for result in results} == {"MOSI"}
     assert published_results("mult", "planted/mult planted.store") == ()
     assert published_results("mult", "mosei.store") == tuple(result for result in MODELS["mult"].paper_results if "MOSEI" in result.dataset)
+
+
+def test_published_rows_of_a_variant_stand_beside_its_recipe_alone() -> None:
+    assert [result.metrics["mae"] for result in published_results("mmin", "mosi/mmin mosi.store")] == [0.741]
+    assert [result.metrics["mae"] for result in published_results("mmin", "mosi/mmin_without_coarse mosi.store")] == [0.773]
+    variants = {result.variant for result in MODELS["mmin"].paper_results if result.variant}
+    recipes = {name.removeprefix("mosi/mmin_") for name in list_recipes() if name.startswith("mosi/mmin_without")}
+    assert variants == recipes
 
 
 def test_unknown_metric_is_named(completed: dict[str, list[RunFacts]], planted: Store) -> None:

@@ -31,14 +31,18 @@ def evaluate(
     import json
 
     from multigrain.evaluation.evaluate import evaluate_run
-    from multigrain.evaluation.tables import metric_table, null_for_nan, to_rich
+    from multigrain.evaluation.tables import metric_table, null_for_nan, to_rich, zero_attention_table
+    from multigrain.evaluation.zero_attention import zero_attention_of_run
 
     values = evaluate_run(run, store, split, convention)
+    zeros = zero_attention_of_run(run, store, split)
     if as_json:
         result = {"run": str(run), "store": None if store is None else str(store), "split": split, "convention": convention, "metrics": values}
-        typer.echo(json.dumps(null_for_nan(result), indent=2))
+        typer.echo(json.dumps(null_for_nan(result | ({"zero_attention": zeros} if zeros else {})), indent=2))
         return
     _console().print(to_rich(metric_table(values, f"{run}: {split} split, convention {convention}")))
+    if zeros:
+        _console().print(to_rich(zero_attention_table(zeros)))
 
 
 def compare_recipes(

@@ -204,13 +204,16 @@ def published_results(model: str, dataset: str) -> tuple[PaperResult, ...]:
     Args:
         model: key in `MODELS`.
         dataset: words that name the data, such as "mosi/mcmut mosi_unaligned.store"; a row counts when its own
-            data set's name is one of them.
+            data set's name is one of them. Where they hold a published variant, such as "without_coarse", its rows
+            count alone.
     """
     from multigrain.models import MODELS
 
     words = set(re.split(r"[^a-z0-9]+", dataset.lower()))
     results = MODELS[model].paper_results if model in MODELS else ()
-    return tuple(result for result in results if re.sub(r"[^a-z0-9]", "", result.dataset.lower().removeprefix("cmu-")) in words)
+    fitting = [result for result in results if re.sub(r"[^a-z0-9]", "", result.dataset.lower().removeprefix("cmu-")) in words]
+    named = tuple(result for result in fitting if result.variant and result.variant in dataset)
+    return named or tuple(result for result in fitting if not result.variant)
 
 
 def _best_baseline(rows: Sequence[ModelRow]) -> ModelRow | None:

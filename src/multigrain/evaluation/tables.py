@@ -111,6 +111,13 @@ def metric_table(values: dict[str, float], title: str) -> Table:
     return Table(title, ("metric", "value"), tuple((_column(name), number(name, value)) for name, value in values.items()))
 
 
+def zero_attention_table(shares: dict[str, float]) -> Table:
+    """The share of attention weights that are exactly zero, a row per direction."""
+    return Table(
+        "attention weights that are exactly zero", ("direction", "share %"), tuple((name, f"{100 * share:.1f}") for name, share in shares.items())
+    )
+
+
 def _column(metric: str) -> str:
     return metric_title(metric) + (" %" if is_percent(metric) else "")
 

@@ -10,6 +10,7 @@ from multigrain.layers.attention import AttentionBias, MultiHeadAttention
 from multigrain.layers.dropout import Dropout
 from multigrain.layers.feed_forward import FeedForward
 from multigrain.layers.position import sinusoidal_positions
+from multigrain.layers.sparse_attention import SparseMultiHeadAttention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class TransformerSettings:
         hidden_dropout: after the feed-forward's ReLU.
         residual_dropout: on what attention and feed-forward add.
         embedding_dropout: on the stack's inputs, positions included.
+        is_sparse: sparsemax in place of softmax, so that many attention weights are exactly zero (MMIN).
         residual: `plain` adds to the layer's input (MulT), `normalised` to its layer norm (MCMuT Eq. 5).
         tied_norms: target and source of a layer share one layer norm (the authors' code of MulT).
         query_key_gain: factor on the initial query and key projections.
@@ -30,6 +32,7 @@ class TransformerSettings:
     hidden_dropout: float = 0.0
     residual_dropout: float = 0.0
     embedding_dropout: float = 0.0
+    is_sparse: bool = False
     residual: Literal["plain", "normalised"] = "plain"
     tied_norms: bool = False
     query_key_gain: float = 1.0
@@ -44,7 +47,8 @@ class TransformerLayer(nn.Module):
     def __init__(self, dim: int, num_heads: int, settings: TransformerSettings, *, is_crossmodal: bool):
         super().__init__()
         self.residual = settings.residual
-        self.attention = MultiHeadAttention(dim, num_heads, dropout=settings.attention_dropout, query_key_gain=settings.query_key_gain)
+        kind = SparseMultiHeadAttention if settings.is_sparse else MultiHeadAttention
+        self.attention = kind(dim, num_heads, dropout=settings.attention_dropout, query_key_gain=settings.query_key_gain)
         self.feed_forward = FeedForward(dim, hidden_dropout=settings.hidden_dropout)
         self.target_norm = nn.LayerNorm(dim)
         self.source_norm = nn.LayerNorm(dim) if is_crossmodal and not settings.tied_norms else None

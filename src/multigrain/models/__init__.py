@@ -8,6 +8,7 @@ from multigrain.errors import RecipeError, nearest
 from multigrain.models.base import MultimodalModel
 from multigrain.models.baselines.late_fusion_lstm import LateFusionLSTM
 from multigrain.models.mcmut import MCMuT
+from multigrain.models.mmin import MMIN
 from multigrain.models.mult import MulT
 from multigrain.models.unimodal import Unimodal
 from multigrain.schema import FeatureSpec, Task
@@ -15,11 +16,12 @@ from multigrain.schema import FeatureSpec, Task
 MODELS: dict[str, type[MultimodalModel]] = {
     "mcmut": MCMuT,
     "mult": MulT,
+    "mmin": MMIN,
     "lf_lstm": LateFusionLSTM,
     "unimodal": Unimodal,
 }
 
-__all__ = ["MODELS", "LateFusionLSTM", "MCMuT", "MulT", "MultimodalModel", "Unimodal", "build_model", "load", "model_class"]
+__all__ = ["MMIN", "MODELS", "LateFusionLSTM", "MCMuT", "MulT", "MultimodalModel", "Unimodal", "build_model", "load", "model_class"]
 
 
 def model_class(name: str) -> type[MultimodalModel]:

@@ -70,6 +70,7 @@ class PaperResult:
         convention: the metric convention, as in `docs/conventions.md` (`mult`, `mmsa`, `mag`).
         metrics: metric name -> value, accuracies in percent as printed.
         source: paper and table.
+        variant: what the names of recipes of this variant hold, such as "without_coarse"; empty for the model as it is.
     """
 
     dataset: str
@@ -77,6 +78,7 @@ class PaperResult:
     convention: str
     metrics: Mapping[str, float]
     source: str
+    variant: str = ""
 
 
 class InputNormaliser(nn.Module):
@@ -154,6 +156,11 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         """
 
     # Hooks with defaults: what some papers need beyond forward and loss -----------------------------------------
+
+    @property
+    def has_sparse_attention(self) -> bool:
+        """Whether attention weights can be exactly zero, so that their share is worth showing."""
+        return False
 
     def set_progress(self, progress: float) -> None:
         """Called before each training step with the share of training done, 0..1 (schedules inside a model)."""

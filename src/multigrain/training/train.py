@@ -24,6 +24,7 @@ from multigrain.data.batching import LengthBucketSampler
 from multigrain.data.store import Split, Store
 from multigrain.errors import MultigrainError, RecipeError, TrainingError, nearest
 from multigrain.evaluation.predict import predict_split, write_predictions
+from multigrain.evaluation.zero_attention import zero_attention
 from multigrain.losses import loss_name
 from multigrain.metrics import compute_metrics, metrics_for
 from multigrain.models import MODELS, build_model
@@ -313,12 +314,14 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store, like: MultimodalMode
     model.to(next(like.parameters()).device)
     progress = Progress(**(folder.load_last() or {})["progress"])
     splits: dict[str, Any] = {}
+    zeros: dict[str, dict[str, float]] = {}
     with write_errors(folder.path):
         for name in ("valid", "test"):
             if name not in store.splits:
                 continue
             predictions = predict_split(model, store.split(name))
             write_predictions(folder.predictions_file(name), predictions, model.task)
+            zeros[name] = zero_attention(model, store.split(name))
             if predictions.labels is not None:
                 splits[name] = compute_metrics(model.task, predictions.scores, predictions.labels, recipe.evaluation.convention, ids=predictions.ids)
         timing = folder.lines(folder.timing_file)
@@ -329,7 +332,7 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store, like: MultimodalMode
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "seconds_per_epoch": float(np.mean([line["seconds"] for line in timing])),
             "splits": splits,
-        }
+        } | ({"zero_attention": zeros} if model.has_sparse_attention else {})
         write_json(folder.results_file, results)
         folder.set_status("completed")
     return folder.results()
