@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from multigrain.layers.dropout import dropout_mask
 from multigrain.layers.masking import attention_mask
+from multigrain.layers.projected_attention import Projections, is_fused, projected_attention
 from multigrain.layers.tiled_attention import tiled_attention
 
 
@@ -57,22 +58,13 @@ def attend(
         if bias.present is not None:
             weights = weights * bias.present[:, None, None, None]
         attended = (weights * dropout_mask(weights, dropout) if dropout > 0 else weights) @ value
-    elif _is_tiled(query, key, value):
+    elif is_fused(query, key, value):
         attended = tiled_attention(query, key, value, bias.allowed, dropout)
     else:
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.allowed, dropout_p=dropout)
     if bias.present is not None:
         attended = attended * bias.present[:, None, None, None]
     return attended, weights
-
-
-def _is_tiled(*inputs: Tensor) -> bool:
-    """Where our own tiles beat the fused kernel: in training on a CPU; see docs/decisions/speed.md."""
-    return (
-        torch.is_grad_enabled()
-        and any(part.requires_grad for part in inputs)
-        and all(part.device.type == "cpu" and part.dtype in (torch.float32, torch.float64) for part in inputs)
-    )
 
 
 class MultiHeadAttention(nn.Module):
@@ -98,11 +90,19 @@ class MultiHeadAttention(nn.Module):
         source: Float[Tensor, "batch source dim"],
         bias: AttentionBias,
         *,
+        source_norm: nn.LayerNorm | None = None,
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "batch target dim"], Float[Tensor, "batch head target source"] | None]:
-        """Target attends source; self-attention when both are the same tensor."""
+        """Target attends source, which passes `source_norm` first; self-attention when both are the same tensor."""
         dim = target.shape[-1]
         weight, offset = self.in_projection.weight, self.in_projection.bias
+        if not with_weights and is_fused(target, weight):
+            dropout = self.dropout if self.training else 0.0
+            answers = projected_attention(
+                target, [source], source_norm, self._projections(), bias.allowed, bias.present, num_heads=self.num_heads, dropout=dropout
+            )
+            return answers[0], None
+        source = source if source_norm is None else source_norm(source)
         if target is source:
             query, key, value = self.in_projection(target).chunk(3, dim=-1)
         else:
@@ -117,6 +117,11 @@ class MultiHeadAttention(nn.Module):
             with_weights=with_weights,
         )
         return self.out_projection(attended.transpose(1, 2).flatten(2)), weights
+
+    def _projections(self) -> Projections:
+        weights, biases = self.in_projection.weight.unflatten(0, (3, 1, -1)), self.in_projection.bias.unflatten(0, (3, 1, -1))
+        output, output_bias = self.out_projection.weight[None], self.out_projection.bias[None]
+        return Projections(weights[0], biases[0], weights[1], biases[1], weights[2], biases[2], output, output_bias)
 
     def _split(self, packed: Tensor) -> Tensor:
         return packed.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

@@ -1,9 +1,9 @@
 """Dropout from a pool of random masks: on a CPU, drawing a fresh mask costs more than the matrix products around it.
 
 PyTorch draws one random number for each element at each use, about 9 ns apiece on the machine of docs/decisions/speed.md; a
-product with a mask costs 0.1 ns. So a pool of 2^22 mask elements is drawn once for each seed and rate, and each use reads
+product with a mask costs 0.1 ns. So a pool of 2^21 mask elements is drawn once for each seed and rate, and each use reads
 a window of it at a random place. Every element is kept with the stated probability, two elements are
-independent unless they happen to read the same place (one in four million), and nothing has to be kept for the backward pass.
+independent unless they happen to read the same place (one in two million), and nothing has to be kept for the backward pass.
 
 The pool depends on the last `torch.manual_seed` alone and the places are drawn from the default generator, so that
 equal seeds give equal numbers, whatever was computed before. A training run seeds each epoch anew, and so has a new pool in each.
@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-POOL_ELEMENTS = 1 << 22
-"""Elements of a pool, 16 MB in float32."""
+POOL_ELEMENTS = 1 << 21
+"""Elements of a pool, 8 MB in float32."""
 
 _LEVELS = 1 << 16
 _MOST_POOLS = 4

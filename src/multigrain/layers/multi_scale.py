@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from multigrain.layers.attention import AttentionBias, attend
 from multigrain.layers.dropout import Dropout
+from multigrain.layers.projected_attention import Projections, is_fused, projected_attention
 
 
 class MultiScaleAttention(nn.Module):
@@ -33,12 +34,27 @@ class MultiScaleAttention(nn.Module):
     def forward(
         self,
         target: Float[Tensor, "batch target dim"],
-        sources: Float[Tensor, "scale batch source dim"],
+        sources: list[Float[Tensor, "batch source dim"]],
         bias: AttentionBias,
         *,
+        source_norm: nn.LayerNorm | None = None,
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "scale batch target dim"], Float[Tensor, "batch scale head target source"] | None]:
-        """One candidate per scale for every target step, and the attention weights when asked for."""
+        """One candidate per scale for every target step, and the attention weights when asked for; sources pass `source_norm` first."""
+        if not with_weights and is_fused(target, self.query_weight):
+            dropout = self.dropout if self.training else 0.0
+            answers = projected_attention(
+                target, sources, source_norm, self._projections(), bias.allowed, bias.present, num_heads=self.num_heads, dropout=dropout
+            )
+            return answers, None
+        return self._plainly(target, torch.stack(sources) if source_norm is None else source_norm(torch.stack(sources)), bias, with_weights)
+
+    def _projections(self) -> Projections:
+        key, value = self.key_value_weight.chunk(2, dim=1)
+        key_bias, value_bias = self.key_value_bias.chunk(2, dim=1)
+        return Projections(self.query_weight, self.query_bias, key, key_bias, value, value_bias, self.output_weight, self.output_bias)
+
+    def _plainly(self, target: Tensor, sources: Tensor, bias: AttentionBias, with_weights: bool) -> tuple[Tensor, Tensor | None]:
         batch, target_time, dim = target.shape
         scales, heads = self.num_scales, self.num_heads
         query = nn.functional.linear(target, self.query_weight.flatten(0, 1), self.query_bias.flatten())

@@ -52,9 +52,11 @@ class SparseMultiHeadAttention(nn.Module):
         source: Float[Tensor, "batch source dim"],
         bias: AttentionBias,
         *,
+        source_norm: nn.LayerNorm | None = None,
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "batch target dim"], Float[Tensor, "batch head target source"] | None]:
-        """Target attends source."""
+        """Target attends source, which passes `source_norm` first."""
+        source = source if source_norm is None else source_norm(source)
         dim = target.shape[-1]
         weight, offset = self.in_projection.weight, self.in_projection.bias
         query = functional.linear(target, weight[:dim], offset[:dim])

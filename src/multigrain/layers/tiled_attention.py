@@ -33,7 +33,7 @@ def tiled_attention(
     query: Float[Tensor, "batch head target key"],
     key: Float[Tensor, "batch head source key"],
     value: Float[Tensor, "batch head source value"],
-    allowed: Bool[Tensor, "#batch #head #target source"] | None,
+    allowed: Bool[Tensor, "batch 1 #target source"] | None,
     dropout: float,
 ) -> Float[Tensor, "batch head target value"]:
     """Scaled dot-product attention with dropout on its weights, on a CPU, in memory linear in the lengths.
@@ -49,46 +49,88 @@ def tiled_attention(
     return result
 
 
-class _TiledAttention(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None, dropout: float) -> Tensor:
-        tiles = _Tiles(query, key, value, allowed, dropout)
-        output = tiles.value.new_empty(tiles.value.shape[0], value.shape[-1], query.shape[2])
-        row_sums = output.new_empty(output.shape[0], 1, output.shape[2])
-        for tile in tiles.tiles:
-            weights = tiles.exponentials(tile)
-            row_sums[tile.pairs, 0, tile.steps] = weights.sum(dim=-1)
-            kept = weights * tiles.masks.mask(tile.number, weights.shape) if dropout > 0.0 else weights
-            output[tile.pairs, :, tile.steps] = torch.bmm(tiles.value[tile.pairs], kept.transpose(1, 2))
-        output.div_(row_sums)
-        ctx.tiles, ctx.output, ctx.row_sums = tiles, output, row_sums
-        ctx.only_weights = weights if len(tiles.tiles) == 1 else None
-        return _as_given(output, tiles.lead)
+class Tiles:
+    """One attention: its inputs, how they are cut into tiles, and the dropout mask of each tile.
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        tiles, width = ctx.tiles, ctx.tiles.width
-        scaled = _time_last(gradient) / ctx.row_sums
-        totals = (scaled * ctx.output).sum(dim=1)[..., None]
-        query_gradient = torch.empty_like(tiles.query[:, :width])
-        key_gradient, value_gradient = torch.zeros_like(tiles.key[:, :width]), torch.zeros_like(tiles.value)
-        for tile in tiles.tiles:
-            weights = tiles.exponentials(tile) if ctx.only_weights is None else ctx.only_weights
-            asking, answer = scaled[tile.pairs, :, tile.steps], tiles.value[tile.pairs]
-            scores_gradient = torch.bmm(asking.transpose(1, 2), answer)
+    Pairs are (utterance, head), the heads of one utterance one after another.
+    """
+
+    def __init__(
+        self,
+        query: Float[Tensor, "pair key target"],
+        key: Float[Tensor, "pair key source"],
+        value: Float[Tensor, "pair value source"],
+        allowed: Bool[Tensor, "batch 1 #target source"] | None,
+        dropout: float,
+        masks: Windows | None = None,
+    ):
+        """Cuts; draws masks, unless those of the forward pass are given.
+
+        Args:
+            query: asks; already divided by sqrt(d_k).
+            key: is asked.
+            value: answers.
+            allowed: True where a target step may attend a source step; None = everywhere.
+            dropout: rate of dropout on the weights.
+            masks: of the same attention in the forward pass.
+        """
+        self.query, self.key, self.value, self.allowed = query, key, value, allowed
+        norms = [part.square().sum(dim=1).max() for part in (query, key)]
+        self.is_safe = bool(norms[0] * norms[1] < _SAFE_SCORE**2)
+        self.tiles, elements = _cut(query.shape[0], query.shape[2], key.shape[2])
+        self.masks = Windows(dropout, query.dtype, len(self.tiles), elements) if masks is None else masks
+        if allowed is not None:
+            self.row_of_pair = torch.arange(query.shape[0]) // (query.shape[0] // allowed.shape[0])
+            self.factors = allowed[:, 0].to(query.dtype)
+
+    def attend(self) -> tuple[Float[Tensor, "pair value target"], Float[Tensor, "pair 1 target"]]:
+        """The attended values and the sum of each row's exponentials."""
+        output = self.value.new_empty(self.value.shape[0], self.value.shape[1], self.query.shape[2])
+        row_sums = output.new_empty(output.shape[0], 1, output.shape[2])
+        for tile in self.tiles:
+            weights = self._exponentials(tile)
+            row_sums[tile.pairs, 0, tile.steps] = weights.sum(dim=-1)
+            self.masks.drop(tile.number, weights)
+            output[tile.pairs, :, tile.steps] = torch.bmm(self.value[tile.pairs], weights.transpose(1, 2))
+        return output.div_(row_sums), row_sums
+
+    def gradients(
+        self,
+        output: Float[Tensor, "pair value target"],
+        row_sums: Float[Tensor, "pair 1 target"],
+        gradient: Float[Tensor, "pair value target"],
+    ) -> tuple[Float[Tensor, "pair key target"], Float[Tensor, "pair key source"], Float[Tensor, "pair value source"]]:
+        """Gradients of query, key and value, from what `attend` gave and the gradient of its output."""
+        scaled = gradient / row_sums
+        totals = (scaled * output).sum(dim=1)[..., None]
+        gradients = torch.empty_like(self.query), torch.zeros_like(self.key), torch.zeros_like(self.value)
+        for tile in self.tiles:
+            weights = self._exponentials(tile)
+            asking = scaled[tile.pairs, :, tile.steps]
+            scores_gradient = torch.bmm(asking.transpose(1, 2), self.value[tile.pairs])
             kept = weights
-            if tiles.masks.rate > 0.0:
-                mask = tiles.masks.mask(tile.number, weights.shape)
+            if self.masks.rate > 0.0:
+                mask = self.masks.mask(tile.number, weights.shape)
                 scores_gradient.mul_(mask)
                 kept = weights * mask
             scores_gradient.sub_(totals[tile.pairs, tile.steps]).mul_(weights)
-            value_gradient[tile.pairs] += torch.bmm(asking, kept)
-            query_gradient[tile.pairs, :, tile.steps] = torch.bmm(tiles.key[tile.pairs, :width], scores_gradient.transpose(1, 2))
-            key_gradient[tile.pairs] += torch.bmm(tiles.query[tile.pairs, :width, tile.steps], scores_gradient)
-        query_gradient.mul_(tiles.scale)
-        lead = tiles.lead
-        return _as_given(query_gradient, lead), _as_given(key_gradient, lead), _as_given(value_gradient, lead), None, None
+            gradients[0][tile.pairs, :, tile.steps] = torch.bmm(self.key[tile.pairs], scores_gradient.transpose(1, 2))
+            gradients[1][tile.pairs] += torch.bmm(self.query[tile.pairs, :, tile.steps], scores_gradient)
+            gradients[2][tile.pairs] += torch.bmm(asking, kept)
+        return gradients
+
+    def _exponentials(self, tile: "_Tile") -> Tensor:
+        """exp of the scores, up to a factor for each row; 0 where nothing may be attended: (pairs, steps, source)."""
+        scores = torch.bmm(self.query[tile.pairs, :, tile.steps].transpose(1, 2), self.key[tile.pairs])
+        factors = None if self.allowed is None else self.factors[self.row_of_pair[tile.pairs]]
+        if factors is not None and factors.shape[1] > 1:
+            factors = factors[:, tile.steps]
+        if not self.is_safe:
+            if factors is not None:
+                scores.masked_fill_(factors == 0, float("-inf"))
+            scores.sub_(scores.amax(dim=-1, keepdim=True))
+        weights = scores.exp_()
+        return weights if factors is None else weights.mul_(factors)
 
 
 class _Tile(NamedTuple):
@@ -97,36 +139,6 @@ class _Tile(NamedTuple):
     number: int
     pairs: slice
     steps: slice
-
-
-class _Tiles:
-    """The inputs as (pair, width, time), and the weights and the dropout mask of a tile of them."""
-
-    def __init__(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None, dropout: float):
-        batch, heads, target, self.width = query.shape
-        self.lead, self.source = (batch, heads), key.shape[2]
-        self.scale = self.width**-0.5
-        self.query, self.key, self.value = _time_last(query * self.scale), _time_last(key), _time_last(value)
-        norms = [part.square().sum(dim=1).max() for part in (self.query, self.key)]
-        self.is_safe = bool(norms[0] * norms[1] < _SAFE_SCORE**2)
-        self.forbidden: Tensor | None = None
-        if allowed is not None and allowed.shape[1] == allowed.shape[2] == 1:  # padding alone: one more row in the product
-            self.query = torch.cat([self.query, torch.ones_like(self.query[:, :1])], dim=1)
-            bias = torch.zeros(batch, 1, self.source, dtype=key.dtype).masked_fill_(~allowed[:, 0], float("-inf"))
-            self.key = torch.cat([self.key, bias.expand(-1, heads, -1).reshape(-1, 1, self.source)], dim=1)
-        elif allowed is not None:
-            self.forbidden = (~allowed).expand(batch, heads, target, self.source).reshape(-1, target, self.source)
-        self.tiles, elements = _cut(batch * heads, target, self.source)
-        self.masks = Windows(dropout, query.dtype, len(self.tiles), elements)
-
-    def exponentials(self, tile: _Tile) -> Tensor:
-        """exp of the scores, up to a factor for each row: (pairs, steps, source)."""
-        scores = torch.bmm(self.query[tile.pairs, :, tile.steps].transpose(1, 2), self.key[tile.pairs])
-        if self.forbidden is not None:
-            scores.masked_fill_(self.forbidden[tile.pairs, tile.steps], float("-inf"))
-        if not self.is_safe:
-            scores.sub_(scores.amax(dim=-1, keepdim=True))
-        return scores.exp_()
 
 
 def _cut(num_pairs: int, target: int, source: int) -> tuple[list[_Tile], int]:
@@ -138,6 +150,22 @@ def _cut(num_pairs: int, target: int, source: int) -> tuple[list[_Tile], int]:
         _Tile(index, slice(pair, min(pair + pairs, num_pairs)), slice(step, min(step + steps, target))) for index, (pair, step) in enumerate(starts)
     ]
     return tiles, pairs * steps * source
+
+
+class _TiledAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None, dropout: float) -> Tensor:
+        ctx.scale, ctx.lead = query.shape[-1] ** -0.5, query.shape[:2]
+        tiles = Tiles(_time_last(query * ctx.scale), _time_last(key), _time_last(value), allowed, dropout)
+        output, row_sums = tiles.attend()
+        ctx.tiles, ctx.output, ctx.row_sums = tiles, output, row_sums
+        return _as_given(output, ctx.lead)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value = ctx.tiles.gradients(ctx.output, ctx.row_sums, _time_last(gradient))
+        return *(_as_given(part, ctx.lead) for part in (query.mul_(ctx.scale), key, value)), None, None
 
 
 def _time_last(states: Tensor) -> Tensor:

@@ -65,8 +65,10 @@ class TransformerLayer(nn.Module):
     ) -> tuple[Float[Tensor, "batch target dim"], Float[Tensor, "batch head target source"] | None]:
         """The target's next level; `source` None means self-attention."""
         normalised = self.target_norm(target)
-        answer = normalised if source is None else (self.source_norm or self.target_norm)(source)
-        attended, weights = self.attention(normalised, answer, bias, with_weights=with_weights)
+        if source is None:
+            attended, weights = self.attention(normalised, normalised, bias, with_weights=with_weights)
+        else:
+            attended, weights = self.attention(normalised, source, bias, source_norm=self.source_norm or self.target_norm, with_weights=with_weights)
         states = self.residual_dropout.add_to(normalised if self.residual == "normalised" else target, attended)
         return self.feed_forward.add_to(states, self.feed_forward_norm, self.residual_dropout), weights
 

@@ -130,8 +130,7 @@ class MultiScaleLayer(nn.Module):
     ) -> tuple[Float[Tensor, "batch target dim"], Float[Tensor, "batch scale head target source"] | None]:
         """The target stream's next level, from its last one and the source stream's levels."""
         normalised = self.target_norm(target)
-        scales = self.source_norm(torch.stack(sources))
-        candidates, weights = self.crossmodal(normalised, scales, bias, with_weights=with_weights)  # Eqs. 3-4
+        candidates, weights = self.crossmodal(normalised, sources, bias, source_norm=self.source_norm, with_weights=with_weights)  # Eqs. 3-4
         if len(sources) == 1:
             aggregated = candidates[0]
         else:
