@@ -52,8 +52,8 @@ class MCMuTConfig:
         num_summary_layers: layers of the self-attention stack over each target's concatenated streams.
         kernel_size: of the convolution over time, odd.
         attention_dropout: on all attention weights (0.2 in the paper).
-        scale_dropout: probability that a scale above the lowest is left out of a layer, for an utterance, in training; it falls
-            linearly to 0 by the end of training. 0 as in the paper; at 1 training starts as MulT's and the scales come in.
+        scale_dropout: probability that a scale above the lowest is left out of a layer, for an utterance, in training; it stays for
+            the first half of training and then falls linearly to 0. 0 as in the paper; at 1 the first half trains as MulT does.
         query_key_gain: factor on the initial query and key projections of crossmodal attention; above 1, steps are told apart from
             the start, and matching by content is found sooner (docs/decisions/planted-experiments.md).
         hidden_dropout: inside feed-forward layers, after the ReLU (0.1 in the paper: "full-connection layers").
@@ -212,10 +212,10 @@ class MCMuT(MultimodalModel):
         return {stream: list(cast(nn.ModuleList, layers)) for stream, layers in self.streams.items()}
 
     def set_progress(self, progress: float) -> None:
-        """Lets more of the higher scales in as training goes on."""
+        """Lets the higher scales in over the second half of training."""
         for layers in self._layers.values():
             for layer in layers:
-                cast(MultiScaleLayer, layer).scale_dropout = self.config.scale_dropout * (1.0 - progress)
+                cast(MultiScaleLayer, layer).scale_dropout = self.config.scale_dropout * min(1.0, 2.0 * (1.0 - progress))
 
     def _low_level(self, name: str, sequence: ModalitySequence) -> Tensor:
         features = self.text_dropout(sequence.features) if name == "text" else sequence.features
