@@ -19,7 +19,7 @@ def _block(hidden=0.0, residual=0.0):
     return feed_forward, norm, Dropout(residual)
 
 
-@pytest.fixture(params=[1 << 17, 24, 1], ids=["one chunk", "two steps a chunk", "a step a chunk"])
+@pytest.fixture(params=[24, 1], ids=["two steps a chunk", "a step a chunk"])
 def chunk_elements(request, monkeypatch):
     monkeypatch.setattr(module, "CHUNK_ELEMENTS", request.param)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from multigrain.layers import attention, multi_scale
+from multigrain.layers import attention, multi_scale, projected_attention
 from multigrain.layers import tiled_attention as tiles
 from multigrain.layers.attention import AttentionBias, MultiHeadAttention
 from multigrain.layers.multi_scale import MultiScaleAttention
@@ -47,6 +47,11 @@ def _biases():
         "absent": AttentionBias.from_mask(absent),
         "future": AttentionBias.from_mask(padded, future),
     }
+
+
+@pytest.fixture(autouse=True)
+def always_fused(monkeypatch):
+    monkeypatch.setattr(projected_attention, "FUSED_WEIGHTS", 0)
 
 
 @pytest.fixture(params=[1 << 17, 50, 10], ids=["one tile", "tiles of pairs", "tiles of steps"])

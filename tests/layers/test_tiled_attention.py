@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from multigrain.layers import projected_attention
 from multigrain.layers import tiled_attention as module
 from multigrain.layers.attention import AttentionBias, attend
 from multigrain.layers.tiled_attention import tiled_attention
@@ -82,7 +83,9 @@ def test_gradients_average_to_those_without_dropout():
     assert float(error.max()) < 5
 
 
-def test_absent_sources_and_padding_answer_nothing():
+@pytest.mark.parametrize("fused_weights", [0, 1 << 30], ids=["tiles", "plain"])
+def test_absent_sources_and_padding_answer_nothing(fused_weights, monkeypatch):
+    monkeypatch.setattr(projected_attention, "FUSED_WEIGHTS", fused_weights)
     query, key, value = _inputs(dtype=torch.float32)
     mask = torch.ones(BATCH, SOURCE, dtype=torch.bool)
     mask[0], mask[1, 3:] = False, False

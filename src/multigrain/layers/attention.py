@@ -50,7 +50,8 @@ def attend(
         otherwise training on a CPU works in tiles, and PyTorch's fused kernel does the rest.
     """
     weights: Tensor | None = None
-    if with_weights:
+    is_small = not is_fused(query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2], query, key, value)
+    if with_weights or (is_small and dropout > 0.0 and query.device.type == "cpu"):  # the fused kernel has no dropout on a CPU
         scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
         if bias.allowed is not None:
             scores = scores.masked_fill(~bias.allowed, float("-inf"))
@@ -58,13 +59,13 @@ def attend(
         if bias.present is not None:
             weights = weights * bias.present[:, None, None, None]
         attended = (weights * dropout_mask(weights, dropout) if dropout > 0 else weights) @ value
-    elif is_fused(query, key, value):
+    elif not is_small:
         attended = tiled_attention(query, key, value, bias.allowed, dropout)
     else:
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.allowed, dropout_p=dropout)
     if bias.present is not None:
         attended = attended * bias.present[:, None, None, None]
-    return attended, weights
+    return attended, weights if with_weights else None
 
 
 class MultiHeadAttention(nn.Module):
@@ -96,7 +97,7 @@ class MultiHeadAttention(nn.Module):
         """Target attends source, which passes `source_norm` first; self-attention when both are the same tensor."""
         dim = target.shape[-1]
         weight, offset = self.in_projection.weight, self.in_projection.bias
-        if not with_weights and is_fused(target, weight):
+        if not with_weights and is_fused(target.shape[0] * self.num_heads * target.shape[1] * source.shape[1], target, weight):
             dropout = self.dropout if self.training else 0.0
             answers = projected_attention(
                 target, [source], source_norm, self._projections(), bias.allowed, bias.present, num_heads=self.num_heads, dropout=dropout

@@ -41,7 +41,8 @@ class MultiScaleAttention(nn.Module):
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "scale batch target dim"], Float[Tensor, "batch scale head target source"] | None]:
         """One candidate per scale for every target step, and the attention weights when asked for; sources pass `source_norm` first."""
-        if not with_weights and is_fused(target, self.query_weight):
+        num_weights = target.shape[0] * self.num_scales * self.num_heads * target.shape[1] * sources[0].shape[1]
+        if not with_weights and is_fused(num_weights, target, self.query_weight):
             dropout = self.dropout if self.training else 0.0
             answers = projected_attention(
                 target, sources, source_norm, self._projections(), bias.allowed, bias.present, num_heads=self.num_heads, dropout=dropout

@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 from multigrain.layers.tiled_attention import Tiles
 
+FUSED_WEIGHTS = 1 << 18
+"""From so many attention weights on (all utterances, heads and scales), computing them again is cheaper than keeping them."""
+
 
 class Projections(NamedTuple):
     """Weights and biases, one of each for each scale; a product is `x @ weight.T + bias`.
@@ -63,10 +66,11 @@ def projected_attention(
     return result
 
 
-def is_fused(*inputs: Tensor) -> bool:
-    """Where this beats PyTorch's kernels: in training on a CPU in full precision; see docs/decisions/speed.md."""
+def is_fused(weights: int, *inputs: Tensor) -> bool:
+    """Whether this beats plain autograd: in training on a CPU in full precision, from so many attention weights on; see docs/decisions/speed.md."""
     return (
-        torch.is_grad_enabled()
+        weights >= FUSED_WEIGHTS
+        and torch.is_grad_enabled()
         and any(part.requires_grad for part in inputs)
         and all(part.device.type == "cpu" and part.dtype in (torch.float32, torch.float64) for part in inputs)
         and not torch.is_autocast_enabled("cpu")
