@@ -46,14 +46,53 @@ def test_normalised_separation_does_not_grow_with_the_codes_scale():
 @pytest.mark.parametrize(
     ("settings", "terms"),
     [
-        ({}, {"separation", "adversarial", "private"}),
-        ({"separation_weight": 0.0}, {"adversarial", "private"}),
-        ({"adversarial_weight": 0.0}, {"separation", "private"}),
-        ({"private_weight": 0.0}, {"separation", "adversarial"}),
-        ({"adversarial_weight": 0.0, "private_weight": 0.0}, {"separation"}),
-        ({"predicts_from_coarse": False, "separation_weight": 0.0, "private_weight": 0.0}, {"adversarial"}),
-        ({"predicts_from_coarse": False}, {"separation", "adversarial", "private"}),
-        ({"predicts_from_fine": False}, {"separation", "adversarial", "private"}),
+        (
+            {},
+            (
+                "separation",
+                "adversarial",
+                "private",
+            ),
+        ),
+        (
+            {"separation_weight": 0.0},
+            (
+                "adversarial",
+                "private",
+            ),
+        ),
+        (
+            {"adversarial_weight": 0.0},
+            (
+                "separation",
+                "private",
+            ),
+        ),
+        (
+            {"private_weight": 0.0},
+            (
+                "separation",
+                "adversarial",
+            ),
+        ),
+        ({"adversarial_weight": 0.0, "private_weight": 0.0}, ("separation",)),
+        ({"predicts_from_coarse": False, "separation_weight": 0.0, "private_weight": 0.0}, ("adversarial",)),
+        (
+            {"predicts_from_coarse": False},
+            (
+                "separation",
+                "adversarial",
+                "private",
+            ),
+        ),
+        (
+            {"predicts_from_fine": False},
+            (
+                "separation",
+                "adversarial",
+                "private",
+            ),
+        ),
     ],
     ids=str,
 )
@@ -61,7 +100,7 @@ def test_ablations_build_only_what_is_trained(settings, terms):
     model = small_model(**settings)
     model.set_progress(0.5)
     output = model(random_batch(), with_attention=True)
-    assert set(output.losses) == terms
+    assert set(output.losses) == set(terms)
     (output.prediction.square().sum() + sum(output.losses.values())).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
