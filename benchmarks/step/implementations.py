@@ -108,26 +108,15 @@ def _mmsa(spec: CellSpec) -> Contender:
         feature_dims=list(DIMS.values()),
         seq_lens=list(spec.pad_to or UNALIGNED_PADDING),
         train_mode="regression",
+        **_their_dropouts(rates),
         text_dropout=rates["text"],
-        attn_dropout=rates["attention_text"],
-        attn_dropout_a=rates["attention_audio"],
-        attn_dropout_v=rates["attention_vision"],
-        relu_dropout=rates["hidden"],
-        res_dropout=rates["residual"],
-        embed_dropout=rates["embedding"],
         output_dropout=rates["output"],
         **{f"conv1d_kernel_size_{letter}": 1 for letter in "lav"},
     )
     model = AMIO(config).train()
     _check_parameters(model, "MMSA's MulT")
-    return Contender(
-        module=model,
-        optimizer=torch.optim.Adam(model.parameters(), lr=config.learning_rate),
-        pack=lambda features, lengths, label: features,
-        loss=lambda features, label: nn.functional.l1_loss(model(*features.values())["M"], label),
-        clip=lambda: nn.utils.clip_grad_value_([parameter for parameter in model.parameters() if parameter.requires_grad], GRADIENT_CLIP),
-        predict=_evaluated(model, lambda features: model(*features.values())["M"]),
-    )
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return _theirs(model, "M", config.learning_rate, lambda: nn.utils.clip_grad_value_(trained, GRADIENT_CLIP))
 
 
 def _official(spec: CellSpec) -> Contender:
@@ -137,25 +126,36 @@ def _official(spec: CellSpec) -> Contender:
         **dict.fromkeys(("lonly", "aonly", "vonly"), True),
         num_heads=NUM_HEADS,
         layers=NUM_LAYERS,
-        attn_dropout=rates["attention_text"],
-        attn_dropout_a=rates["attention_audio"],
-        attn_dropout_v=rates["attention_vision"],
-        relu_dropout=rates["hidden"],
-        res_dropout=rates["residual"],
-        embed_dropout=rates["embedding"],
+        **_their_dropouts(rates),
         out_dropout=rates["output"],
         attn_mask=True,
         output_dim=1,
     )
     model = _official_class(spec)(settings).train()
     _check_parameters(model, "the authors' MulT")
+    return _theirs(model, 0, LEARNING_RATE, lambda: nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP))
+
+
+def _their_dropouts(rates: dict[str, float]) -> dict[str, float]:
+    """The rates that the authors' code and MMSA call alike."""
+    names = {"attention_text": "", "attention_audio": "_a", "attention_vision": "_v"}
+    others = {"relu_dropout": rates["hidden"], "res_dropout": rates["residual"], "embed_dropout": rates["embedding"]}
+    return {f"attn_dropout{letter}": rates[name] for name, letter in names.items()} | others
+
+
+def _theirs(model: nn.Module, answer: str | int, learning_rate: float, clip: Callable[[], object]) -> Contender:
+    """A model that is called with padded features alone and gives its scores under `answer`."""
+
+    def scores(features: dict[str, Tensor]) -> Tensor:
+        return model(*features.values())[answer]
+
     return Contender(
         module=model,
-        optimizer=torch.optim.Adam(model.parameters(), lr=LEARNING_RATE),
+        optimizer=torch.optim.Adam(model.parameters(), lr=learning_rate),
         pack=lambda features, lengths, label: features,
-        loss=lambda features, label: nn.functional.l1_loss(model(*features.values())[0], label),
-        clip=lambda: torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP),
-        predict=_evaluated(model, lambda features: model(*features.values())[0]),
+        loss=lambda features, label: nn.functional.l1_loss(scores(features), label),
+        clip=clip,
+        predict=_evaluated(model, scores),
     )
 
 

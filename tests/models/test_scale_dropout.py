@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from multigrain.layers import projected_attention
 from multigrain.layers.multi_scale import ScaleAggregation, ScaleMean, draw_kept_scales
 from multigrain.models import build_model
+from multigrain.models.mcmut import MultiScaleLayer
 from multigrain.schema import Batch, FeatureSpec, Task
 
 
@@ -50,3 +52,32 @@ def test_at_rate_one_training_starts_at_the_lowest_scale_and_ends_with_all():
             for name, value in stream[1].crossmodal.named_parameters():
                 value[1] = 7.0 if "bias" in name else value[1] * 3  # the higher scale's weights
         torch.testing.assert_close(model(batch).prediction, lowest)
+
+
+def test_what_is_left_out_is_not_computed():
+    torch.manual_seed(0)
+    model = small_model(scale_dropout=1.0, targets=("text",)).train()
+    batch = Batch.from_arrays(text=torch.randn(2, 5, 3), audio=torch.randn(2, 7, 4))
+    for progress, computed in ((0.0, False), (0.75, False), (0.9, True)):
+        model.set_progress(progress)
+        model.zero_grad()
+        model(batch).prediction.sum().backward()
+        above = model.streams["text_to_audio"][0].crossmodal.query_weight.grad
+        assert (above is not None) == computed
+        own = model.streams["audio_to_text"][1].crossmodal.query_weight.grad
+        assert bool(own[0].any())
+        assert bool(own[1].any()) == computed
+    assert model.skips_parameters
+    assert not small_model(scale_dropout=0.9).skips_parameters
+
+
+@pytest.mark.parametrize("uses_scale_attention", [False, True], ids=["mean", "attention"])
+@pytest.mark.parametrize("fused_weights", [0, 1 << 30], ids=["fused", "plain"])
+def test_leaving_out_by_not_computing_gives_what_masks_give(uses_scale_attention, fused_weights, monkeypatch):
+    monkeypatch.setattr(projected_attention, "FUSED_WEIGHTS", fused_weights)
+    torch.manual_seed(0)
+    model = small_model(scale_dropout=1.0, uses_scale_attention=uses_scale_attention, interaction="dense").train()
+    batch = Batch.from_arrays(text=torch.randn(2, 5, 3), audio=torch.randn(2, 7, 4))
+    skipped = model(batch).prediction
+    monkeypatch.setattr(MultiScaleLayer, "has_lowest_only", False)
+    torch.testing.assert_close(model(batch).prediction, skipped)

@@ -1,5 +1,6 @@
 """Two processes on CPU (gloo) against one: the same data once an epoch, the same result."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ import torch
 from small_run import changed, write_small_store
 
 from multigrain.models import load
-from multigrain.training.recipe import Recipe
+from multigrain.training.recipe import ModelRecipe, Recipe
 from multigrain.training.train import train_run
 
 
@@ -52,3 +53,12 @@ def test_two_processes_do_what_one_does(odd_recipe, tmp_path):
     )
     assert done.stderr.count("epoch   1/3") == 1  # one process speaks
     assert "Traceback" not in done.stderr
+
+
+def test_steps_that_leave_parameters_out_do_not_stop_it(odd_recipe, tmp_path):
+    """MCMuT does not compute its higher scales while they are all left out, so that their parameters have no gradient."""
+    settings = {"width": 4, "num_heads": 2, "num_blocks": 2, "layers_per_block": 1, "targets": ["text"], "scale_dropout": 1.0}
+    recipe = dataclasses.replace(odd_recipe, model=ModelRecipe(name="mcmut", config=settings))
+    done = train_in_processes(recipe, tmp_path / "two", 2)
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "two" / "metrics.jsonl").read_text().splitlines()) == 3

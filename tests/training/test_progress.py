@@ -24,6 +24,13 @@ def test_nan_is_never_better_than_a_number():
     assert finish(TrainingRecipe(), [math.nan, math.nan]).best_epoch == 1
 
 
+def test_every_epoch_is_kept_where_the_last_one_is_wanted():
+    for keep, kept in (("best", [True, False, True]), ("last", [True, True, True])):
+        progress, recipe = Progress(), TrainingRecipe(keep=keep)
+        assert [progress.finish_epoch(0.0, score, True, recipe) for score in (0.2, 0.1, 0.3)] == kept
+        assert progress.best_epoch == 3
+
+
 def test_early_stopping_waits_for_its_patience():
     recipe = TrainingRecipe(early_stopping_patience=2)
     assert not finish(recipe, [0.5, 0.4]).is_finished

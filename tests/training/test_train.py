@@ -146,6 +146,16 @@ def test_all_neutral_labels_and_a_validation_of_one(small_recipe, tmp_path):
     assert math.isfinite(results["splits"]["test"]["mae"])
 
 
+def test_the_last_epoch_can_be_kept_in_place_of_the_best(small_recipe, tmp_path):
+    setting = {"epochs": 6, "learning_rate": 0.5, "schedule": "constant"}
+    best = run(changed(small_recipe, training=setting), tmp_path / "best")
+    last = run(changed(small_recipe, training={**setting, "keep": "last"}), tmp_path / "last")
+    metrics = lines(tmp_path / "last" / "metrics.jsonl")
+    assert best["kept_epoch"] == best["best_epoch"] == last["best_epoch"] < last["kept_epoch"] == 6
+    assert last["splits"]["valid"] == pytest.approx(metrics[-1]["valid"], abs=1e-6)
+    assert best["splits"]["valid"] == pytest.approx(metrics[best["best_epoch"] - 1]["valid"], abs=1e-6)
+
+
 def test_early_stopping_and_plateau_follow_validation(small_recipe, tmp_path):
     setting = {"epochs": 30, "learning_rate": 0.3, "early_stopping_patience": 2, "plateau_patience": 0, "plateau_factor": 0.5}
     results = run(changed(small_recipe, training=setting), tmp_path / "run")

@@ -1,8 +1,7 @@
 """Multi-head attention from a target (which asks) to a source (which answers)."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -10,7 +9,6 @@ from torch.nn import functional
 from multigrain.layers.dropout import dropout_mask
 from multigrain.layers.masking import attention_mask
 from multigrain.layers.projected_attention import Projections, is_fused, projected_attention
-from multigrain.layers.tiled_attention import tiled_attention
 
 
 class AttentionBias(NamedTuple):
@@ -46,12 +44,11 @@ def attend(
 
     Returns:
         The attended values, zero where the source is absent, and the weights when asked for (rows sum to 1 over real
-        source steps, to 0 where the source is absent). The (target, source) matrix is only made when somebody looks at it:
-        otherwise training on a CPU works in tiles, and PyTorch's fused kernel does the rest.
+        source steps, to 0 where the source is absent). The (target, source) matrix is made where somebody looks at it, and for
+        dropout on a CPU, which PyTorch's fused kernel has not; large ones in training come as `projected_attention` instead.
     """
     weights: Tensor | None = None
-    is_small = not is_fused(query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2], query, key, value)
-    if with_weights or (is_small and dropout > 0.0 and query.device.type == "cpu"):  # the fused kernel has no dropout on a CPU
+    if with_weights or (dropout > 0.0 and query.device.type == "cpu"):
         scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
         if bias.allowed is not None:
             scores = scores.masked_fill(~bias.allowed, float("-inf"))
@@ -59,8 +56,6 @@ def attend(
         if bias.present is not None:
             weights = weights * bias.present[:, None, None, None]
         attended = (weights * dropout_mask(weights, dropout) if dropout > 0 else weights) @ value
-    elif not is_small:
-        attended = tiled_attention(query, key, value, bias.allowed, dropout)
     else:
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.allowed, dropout_p=dropout)
     if bias.present is not None:
@@ -73,6 +68,9 @@ class MultiHeadAttention(nn.Module):
 
     Source: Vaswani et al. 2017, section 3.2; MCMuT Eq. 3.
     """
+
+    is_softmax: ClassVar[bool] = True
+    _attend = staticmethod(attend)
 
     def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0, query_key_gain: float = 1.0):
         """Initialises with Xavier's uniform law for the packed projection, queries and keys times `query_key_gain`."""
@@ -95,28 +93,25 @@ class MultiHeadAttention(nn.Module):
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "batch target dim"], Float[Tensor, "batch head target source"] | None]:
         """Target attends source, which passes `source_norm` first; self-attention when both are the same tensor."""
-        dim = target.shape[-1]
-        weight, offset = self.in_projection.weight, self.in_projection.bias
-        if not with_weights and is_fused(target.shape[0] * self.num_heads * target.shape[1] * source.shape[1], target, weight):
+        num_weights = target.shape[0] * self.num_heads * target.shape[1] * source.shape[1]
+        if self.is_softmax and not with_weights and is_fused(num_weights, target, self.in_projection.weight):
             dropout = self.dropout if self.training else 0.0
             answers = projected_attention(
                 target, [source], source_norm, self._projections(), bias.allowed, bias.present, num_heads=self.num_heads, dropout=dropout
             )
             return answers[0], None
-        source = source if source_norm is None else source_norm(source)
+        return self._plainly(target, source if source_norm is None else source_norm(source), bias, with_weights)
+
+    def _plainly(self, target: Tensor, source: Tensor, bias: AttentionBias, with_weights: bool) -> tuple[Tensor, Tensor | None]:
+        dim = target.shape[-1]
+        weight, offset = self.in_projection.weight, self.in_projection.bias
         if target is source:
             query, key, value = self.in_projection(target).chunk(3, dim=-1)
         else:
             query = functional.linear(target, weight[:dim], offset[:dim])
             key, value = functional.linear(source, weight[dim:], offset[dim:]).chunk(2, dim=-1)
-        attended, weights = attend(
-            self._split(query),
-            self._split(key),
-            self._split(value),
-            bias,
-            dropout=self.dropout if self.training else 0.0,
-            with_weights=with_weights,
-        )
+        dropout = self.dropout if self.training else 0.0
+        attended, weights = self._attend(self._split(query), self._split(key), self._split(value), bias, dropout=dropout, with_weights=with_weights)
         return self.out_projection(attended.transpose(1, 2).flatten(2)), weights
 
     def _projections(self) -> Projections:
@@ -126,8 +121,3 @@ class MultiHeadAttention(nn.Module):
 
     def _split(self, packed: Tensor) -> Tensor:
         return packed.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-
-
-def all_steps(like: Float[Tensor, "batch time dim"]) -> Bool[Tensor, "batch time"]:
-    """A mask under which every step is real."""
-    return torch.ones(like.shape[:2], dtype=torch.bool, device=like.device)

@@ -40,32 +40,41 @@ class MultiScaleAttention(nn.Module):
         source_norm: nn.LayerNorm | None = None,
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "scale batch target dim"], Float[Tensor, "batch scale head target source"] | None]:
-        """One candidate per scale for every target step, and the attention weights when asked for; sources pass `source_norm` first."""
-        num_weights = target.shape[0] * self.num_scales * self.num_heads * target.shape[1] * sources[0].shape[1]
+        """One candidate per source for every target step, and the attention weights when asked for.
+
+        Args:
+            target: asks.
+            sources: one for each scale, or for the lowest scales only.
+            bias: which source steps may be attended.
+            source_norm: layer norm that sources pass first.
+            with_weights: also return the attention weights.
+        """
+        num_weights = target.shape[0] * len(sources) * self.num_heads * target.shape[1] * sources[0].shape[1]
         if not with_weights and is_fused(num_weights, target, self.query_weight):
             dropout = self.dropout if self.training else 0.0
             answers = projected_attention(
-                target, sources, source_norm, self._projections(), bias.allowed, bias.present, num_heads=self.num_heads, dropout=dropout
+                target, sources, source_norm, self._projections(len(sources)), bias.allowed, bias.present, num_heads=self.num_heads, dropout=dropout
             )
             return answers, None
         return self._plainly(target, torch.stack(sources) if source_norm is None else source_norm(torch.stack(sources)), bias, with_weights)
 
-    def _projections(self) -> Projections:
-        key, value = self.key_value_weight.chunk(2, dim=1)
-        key_bias, value_bias = self.key_value_bias.chunk(2, dim=1)
-        return Projections(self.query_weight, self.query_bias, key, key_bias, value, value_bias, self.output_weight, self.output_bias)
+    def _projections(self, scales: int) -> Projections:
+        key, value = self.key_value_weight[:scales].chunk(2, dim=1)
+        key_bias, value_bias = self.key_value_bias[:scales].chunk(2, dim=1)
+        outputs = self.output_weight[:scales], self.output_bias[:scales]
+        return Projections(self.query_weight[:scales], self.query_bias[:scales], key, key_bias, value, value_bias, *outputs)
 
     def _plainly(self, target: Tensor, sources: Tensor, bias: AttentionBias, with_weights: bool) -> tuple[Tensor, Tensor | None]:
         batch, target_time, dim = target.shape
-        scales, heads = self.num_scales, self.num_heads
-        query = nn.functional.linear(target, self.query_weight.flatten(0, 1), self.query_bias.flatten())
+        scales, heads = len(sources), self.num_heads
+        query = nn.functional.linear(target, self.query_weight[:scales].flatten(0, 1), self.query_bias[:scales].flatten())
         query = query.view(batch, target_time, scales * heads, dim // heads).transpose(1, 2)
-        packed = torch.baddbmm(self.key_value_bias[:, None], sources.flatten(1, 2), self.key_value_weight.transpose(1, 2))
+        packed = torch.baddbmm(self.key_value_bias[:scales, None], sources.flatten(1, 2), self.key_value_weight[:scales].transpose(1, 2))
         packed = packed.view(scales, batch, -1, 2, heads, dim // heads)
         key, value = packed.permute(3, 1, 0, 4, 2, 5).flatten(2, 3).unbind(0)
         attended, weights = attend(query, key, value, bias, dropout=self.dropout if self.training else 0.0, with_weights=with_weights)
         attended = attended.view(batch, scales, heads, target_time, -1).permute(1, 0, 3, 2, 4).reshape(scales, batch * target_time, dim)
-        candidates = torch.baddbmm(self.output_bias[:, None], attended, self.output_weight.transpose(1, 2))
+        candidates = torch.baddbmm(self.output_bias[:scales, None], attended, self.output_weight[:scales].transpose(1, 2))
         return (
             candidates.view(scales, batch, target_time, dim),
             None if weights is None else weights.unflatten(1, (scales, heads)),
@@ -96,7 +105,7 @@ class ScaleAggregation(nn.Module):
         self, candidates: Float[Tensor, "scale batch target dim"], kept: Bool[Tensor, "scale batch"] | None = None
     ) -> Float[Tensor, "batch target dim"]:
         """The S candidates of each target step, as one; scales that are not kept neither ask nor answer."""
-        labelled = candidates + self.embedding[:, None, None]
+        labelled = candidates + self.embedding[: len(candidates), None, None]
         query, key, value = self.in_projection(labelled).unflatten(-1, (3, self.num_heads, -1)).unbind(-3)
         scores = torch.einsum("sbthk,ubthk->bthsu", query, key) * query.shape[-1] ** -0.5
         if kept is not None:

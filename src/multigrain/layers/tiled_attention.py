@@ -15,7 +15,7 @@ few rows and many columns is four times as fast as one with few columns.
 Source: the tiling and the row sum are those of Dao et al. 2022, "FlashAttention".
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -27,26 +27,6 @@ TILE_ELEMENTS = 1 << 17
 """Weights in a tile: half a megabyte in float32, which stays in a core's second-level cache with the mask beside it."""
 
 _SAFE_SCORE = 40.0
-
-
-def tiled_attention(
-    query: Float[Tensor, "batch head target key"],
-    key: Float[Tensor, "batch head source key"],
-    value: Float[Tensor, "batch head source value"],
-    allowed: Bool[Tensor, "batch 1 #target source"] | None,
-    dropout: float,
-) -> Float[Tensor, "batch head target value"]:
-    """Scaled dot-product attention with dropout on its weights, on a CPU, in memory linear in the lengths.
-
-    Args:
-        query: asks.
-        key: is asked.
-        value: answers.
-        allowed: True where a target step may attend a source step; None = everywhere. Each row needs at least one.
-        dropout: rate of dropout on the weights, 0 .. 1.
-    """
-    result: Tensor = _TiledAttention.apply(query, key, value, allowed, dropout)  # type: ignore[no-untyped-call]
-    return result
 
 
 class Tiles:
@@ -150,29 +130,3 @@ def _cut(num_pairs: int, target: int, source: int) -> tuple[list[_Tile], int]:
         _Tile(index, slice(pair, min(pair + pairs, num_pairs)), slice(step, min(step + steps, target))) for index, (pair, step) in enumerate(starts)
     ]
     return tiles, pairs * steps * source
-
-
-class _TiledAttention(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None, dropout: float) -> Tensor:
-        ctx.scale, ctx.lead = query.shape[-1] ** -0.5, query.shape[:2]
-        tiles = Tiles(_time_last(query * ctx.scale), _time_last(key), _time_last(value), allowed, dropout)
-        output, row_sums = tiles.attend()
-        ctx.tiles, ctx.output, ctx.row_sums = tiles, output, row_sums
-        return _as_given(output, ctx.lead)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value = ctx.tiles.gradients(ctx.output, ctx.row_sums, _time_last(gradient))
-        return *(_as_given(part, ctx.lead) for part in (query.mul_(ctx.scale), key, value)), None, None
-
-
-def _time_last(states: Tensor) -> Tensor:
-    """(batch, head, time, width) as contiguous (pair, width, time)."""
-    return states.transpose(-1, -2).flatten(0, 1).contiguous()
-
-
-def _as_given(states: Tensor, lead: tuple[int, int]) -> Tensor:
-    """The way back of `_time_last`, as a view."""
-    return states.unflatten(0, lead).transpose(-1, -2)

@@ -116,6 +116,7 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         config_class: its frozen, keyword-only config dataclass.
         modalities: those it can read.
         needs_alignment: True when all modalities must have one step a word.
+        skips_parameters: True when some training steps leave parameters without a gradient.
         paper_results: published rows, to stand beside ours.
         unmet_contracts: contract test -> why this model cannot meet it; empty for nearly all.
     """
@@ -125,6 +126,7 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
     config_class: ClassVar[type]
     modalities: ClassVar[tuple[str, ...]] = MODALITIES
     needs_alignment: ClassVar[bool] = False
+    skips_parameters: bool = False
     paper_results: ClassVar[tuple[PaperResult, ...]] = ()
     unmet_contracts: ClassVar[Mapping[str, str]] = {}
 

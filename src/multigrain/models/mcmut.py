@@ -53,7 +53,8 @@ class MCMuTConfig:
         kernel_size: of the convolution over time, odd.
         attention_dropout: on all attention weights (0.2 in the paper).
         scale_dropout: probability that a scale above the lowest is left out of a layer, for an utterance, in training; it stays for
-            the first half of training and then falls linearly to 0. 0 as in the paper; at 1 the first half trains as MulT does.
+            three quarters of the training and then falls linearly to 0. 0 as in the paper; at 1 those quarters train as MulT does, and
+            what is left out is not computed.
         query_key_gain: factor on the initial query and key projections of crossmodal attention; above 1, steps are told apart from
             the start, and matching by content is found sooner (docs/decisions/planted-experiments.md).
         hidden_dropout: inside feed-forward layers, after the ReLU (0.1 in the paper: "full-connection layers").
@@ -125,16 +126,23 @@ class MultiScaleLayer(nn.Module):
         self.feed_forward = FeedForward(config.width, hidden_dropout=config.hidden_dropout)
         self.residual_dropout = Dropout(config.residual_dropout)
 
+    @property
+    def has_lowest_only(self) -> bool:
+        """Whether scale dropout leaves every higher scale of every utterance out."""
+        return self.training and self.scale_dropout >= 1.0
+
     def forward(
         self, target: Float[Tensor, "batch target dim"], sources: list[Tensor], bias: AttentionBias, *, with_weights: bool = False
     ) -> tuple[Float[Tensor, "batch target dim"], Float[Tensor, "batch scale head target source"] | None]:
         """The target stream's next level, from its last one and the source stream's levels."""
         normalised = self.target_norm(target)
+        drops = self.training and self.scale_dropout > 0.0
+        if self.has_lowest_only:
+            sources, drops = sources[:1], False  # those left out need not be computed
         candidates, weights = self.crossmodal(normalised, sources, bias, source_norm=self.source_norm, with_weights=with_weights)  # Eqs. 3-4
-        if len(sources) == 1:
+        if self.crossmodal.num_scales == 1:
             aggregated = candidates[0]
         else:
-            drops = self.training and self.scale_dropout > 0.0
             kept = draw_kept_scales(len(sources), target.shape[0], self.scale_dropout, target.device) if drops else None
             aggregated = self.aggregation(candidates, kept)  # multi-scale attention, or the mean
         residual = self.residual_dropout.add_to(normalised, aggregated)
@@ -167,6 +175,9 @@ class MCMuT(MultimodalModel):
             for stream in streams
         }
         needed = needed_levels(outputs, self.asks, depths)
+        lowest = {stream: {level: asked[:1] for level, asked in levels.items()} for stream, levels in self.asks.items()}
+        self.needed_by_lowest = needed_levels(outputs, lowest, depths)
+        self.skips_parameters = config.scale_dropout >= 1.0
         self.projections = nn.ModuleDict(
             {name: TemporalProjection(spec.dim, config.width, kernel_size=config.kernel_size) for name, spec in self.features.items()}
         )
@@ -212,10 +223,10 @@ class MCMuT(MultimodalModel):
         return {stream: list(cast(nn.ModuleList, layers)) for stream, layers in self.streams.items()}
 
     def set_progress(self, progress: float) -> None:
-        """Lets the higher scales in over the second half of training."""
+        """Lets the higher scales in over the last quarter of training."""
         for layers in self._layers.values():
             for layer in layers:
-                cast(MultiScaleLayer, layer).scale_dropout = self.config.scale_dropout * min(1.0, 2.0 * (1.0 - progress))
+                cast(MultiScaleLayer, layer).scale_dropout = self.config.scale_dropout * min(1.0, 4.0 * (1.0 - progress))
 
     def _low_level(self, name: str, sequence: ModalitySequence) -> Tensor:
         features = self.text_dropout(sequence.features) if name == "text" else sequence.features
@@ -229,11 +240,12 @@ class MCMuT(MultimodalModel):
         attention: dict[str, list[Tensor]] = {}
         for level in range(1, max(map(len, self._layers.values())) + 1):
             for stream, layers in self._layers.items():
-                if level > len(layers):
+                layer = cast(MultiScaleLayer, layers[level - 1]) if level <= len(layers) else None
+                if layer is None or (layer.has_lowest_only and level not in self.needed_by_lowest[stream]):
                     continue
-                asked = [levels[reverse(stream)][below] for below in self.asks[stream][level]]
+                asked = [levels[reverse(stream)][below] for below in self.asks[stream][level][: 1 if layer.has_lowest_only else None]]
                 source = stream.partition("_to_")[0]
-                states, weights = layers[level - 1](levels[stream][level - 1], asked, biases[source], with_weights=with_attention)
+                states, weights = layer(levels[stream][level - 1], asked, biases[source], with_weights=with_attention)
                 levels[stream].append(states)
                 if weights is not None:
                     attention.setdefault(stream, []).append(weights)

@@ -72,7 +72,7 @@ class EpochRecorder(Callback):
         valid_loss = task_loss(task, module.valid_prediction, module.valid_label, module.loss).item()
         monitor = self.recipe.training.monitor
         score = valid_loss if monitor == "valid_loss" else valid[monitor]
-        is_best = progress.finish_epoch(valid_loss, score, self.higher_is_better, self.recipe.training)
+        is_kept = progress.finish_epoch(valid_loss, score, self.higher_is_better, self.recipe.training)
         trainer.should_stop = trainer.should_stop or progress.is_finished
         self.record = {
             "epoch": progress.epoch,
@@ -84,7 +84,7 @@ class EpochRecorder(Callback):
         }
         self.timing = self._timing(module)
         if trainer.is_global_zero:
-            self._write(trainer, module, is_best)
+            self._write(trainer, module, is_kept)
         trainer.strategy.barrier("epoch recorded")
 
     def _timing(self, module: TrainingModule) -> dict[str, Any]:
@@ -96,11 +96,11 @@ class EpochRecorder(Callback):
             "padding_waste": module.train_batches.bucket_sampler.padding_waste(),
         }
 
-    def _write(self, trainer: lightning.Trainer, module: TrainingModule, is_best: bool) -> None:
+    def _write(self, trainer: lightning.Trainer, module: TrainingModule, is_kept: bool) -> None:
         with write_errors(self.folder.path):
             self.folder.append(self.folder.metrics_file, self.record)
             self.folder.append(self.folder.timing_file, self.timing)
-            if is_best:
+            if is_kept:
                 self.folder.save_best(module.model)
             log_epoch(trainer.loggers, json.loads(json.dumps(self.record)), self.timing)
             self.folder.save_last(

@@ -41,7 +41,7 @@ class Progress:
             recipe: patience, factor and number of epochs.
 
         Returns:
-            True when this is the best epoch so far.
+            True when this epoch's weights are to be kept: it is the best so far, or `recipe.keep` is `last`.
         """
         self.epoch += 1
         sign = 1.0 if higher_is_better else -1.0
@@ -53,7 +53,7 @@ class Progress:
         patience = recipe.early_stopping_patience
         has_stalled = patience is not None and self.epoch - self.best_epoch >= patience
         self.is_finished = has_stalled or self.epoch >= recipe.epochs
-        return is_best
+        return is_best or recipe.keep == "last"
 
     def _watch_plateau(self, valid_loss: float, recipe: TrainingRecipe) -> None:
         if valid_loss < self.plateau_loss:

@@ -93,6 +93,7 @@ class TrainingRecipe:
         plateau_patience, plateau_factor: see `schedule`.
         early_stopping_patience: stop after so many epochs without a better `monitor`; None never stops early.
         monitor: validation metric (or `valid_loss`) that chooses the best epoch.
+        keep: which epoch's weights the run ends with: the `best` by `monitor`, or the `last`, where validation cannot be trusted.
         precision: of the arithmetic, in Lightning's words.
         num_threads: CPU threads of one process; None leaves torch's own choice.
         num_workers: processes that prepare batches; 0 prepares them in the training process.
@@ -117,6 +118,7 @@ class TrainingRecipe:
     plateau_factor: float = 0.1
     early_stopping_patience: int | None = None
     monitor: str = "valid_loss"
+    keep: Literal["best", "last"] = "best"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     num_threads: int | None = None
     num_workers: int = 0

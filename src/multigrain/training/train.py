@@ -226,7 +226,7 @@ def fit(recipe: Recipe, folder: RunFolder, store: Store, model: MultimodalModel,
     callbacks = [recorder, ConsoleProgress(recorder, console, training.monitor)]
     with _quiet_lightning(), write_errors(folder.path):
         loggers = _loggers(folder, training.loggers) if is_first else []
-        trainer = _trainer(training, folder, loggers, callbacks, epochs=training.epochs - progress.epoch)
+        trainer = _trainer(training, folder, loggers, callbacks, epochs=training.epochs - progress.epoch, skips_parameters=model.skips_parameters)
         if state:
             model.load_state_dict(state["model"])
             module.optimizer_state = state["optimizer"]
@@ -234,12 +234,15 @@ def fit(recipe: Recipe, folder: RunFolder, store: Store, model: MultimodalModel,
         _fit(trainer, module)
 
 
-def _trainer(training: TrainingRecipe, folder: RunFolder, loggers: list[Any], callbacks: list[Any], *, epochs: int) -> lightning.Trainer:
+def _trainer(
+    training: TrainingRecipe, folder: RunFolder, loggers: list[Any], callbacks: list[Any], *, epochs: int, skips_parameters: bool
+) -> lightning.Trainer:
     """Lightning's trainer without whatever costs time in each step or prints: checkpoints, logs and lines are our callbacks'."""
+    strategy = "ddp_find_unused_parameters_true" if skips_parameters else "ddp"
     return lightning.Trainer(
         accelerator=training.accelerator,
         devices=training.devices,
-        strategy="auto" if training.devices == 1 else "ddp",
+        strategy="auto" if training.devices == 1 else strategy,
         precision=training.precision,
         max_epochs=epochs,
         logger=loggers,
@@ -309,7 +312,7 @@ def _quiet_lightning() -> Iterator[None]:
 
 
 def finish(recipe: Recipe, folder: RunFolder, store: Store, like: MultimodalModel) -> dict[str, Any]:
-    """Predicts valid and test once with the best checkpoint; writes predictions and results.json."""
+    """Predicts valid and test once with the checkpoint that was kept; writes predictions and results.json."""
     model = load_model(str(folder.best))
     model.to(next(like.parameters()).device)
     progress = Progress(**(folder.load_last() or {})["progress"])
@@ -329,6 +332,7 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store, like: MultimodalMode
             "model": recipe.model.name,
             "seed": folder.info()["seed"],
             "best_epoch": progress.best_epoch,
+            "kept_epoch": progress.epoch if recipe.training.keep == "last" else progress.best_epoch,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "seconds_per_epoch": float(np.mean([line["seconds"] for line in timing])),
             "splits": splits,
