@@ -3,10 +3,14 @@
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from multigrain.layers.attention import AttentionBias, attend
-from multigrain.layers.dropout import Dropout
+from multigrain.layers.dropout import Dropout, dropout_mask
 from multigrain.layers.projected_attention import Projections, is_fused, projected_attention
+
+CHUNK_ELEMENTS = 1 << 19
+"""Products of two scales' features that `ScaleAggregation` makes at a time: 2 MB in float32."""
 
 
 class MultiScaleAttention(nn.Module):
@@ -105,15 +109,40 @@ class ScaleAggregation(nn.Module):
         self, candidates: Float[Tensor, "scale batch target dim"], kept: Bool[Tensor, "scale batch"] | None = None
     ) -> Float[Tensor, "batch target dim"]:
         """The S candidates of each target step, as one; scales that are not kept neither ask nor answer."""
-        labelled = candidates + self.embedding[: len(candidates), None, None]
-        query, key, value = self.in_projection(labelled).unflatten(-1, (3, self.num_heads, -1)).unbind(-3)
-        scores = torch.einsum("sbthk,ubthk->bthsu", query, key) * query.shape[-1] ** -0.5
-        if kept is not None:
-            scores = scores.masked_fill(~kept.T[:, None, None, None, :], float("-inf"))
-        shares = self.weight_dropout(scores.softmax(dim=-1))
-        weights = shares.mean(dim=-2) if kept is None else torch.einsum("bthsu,sb->bthu", shares, _mean_weights(kept, shares))
-        attended = torch.einsum("bthu,ubthk->bthk", weights, value).flatten(-2)
-        return mean_over_scales(labelled, kept) + self.out_projection(attended)
+        scales, batch, time, dim = candidates.shape
+        steps = candidates.flatten(1, 2)
+        shares = None if kept is None else _mean_weights(kept, candidates).repeat_interleave(time, dim=1)
+        length = max(1, CHUNK_ELEMENTS // (scales * scales * dim))
+        chunks = [slice(start, start + length) for start in range(0, batch * time, length)]
+        rate = self.weight_dropout.rate if self.training else 0.0
+        mask = dropout_mask(candidates.new_empty(scales, scales, self.num_heads, batch * time), rate) if rate > 0.0 else None
+        arguments = [(steps[:, chunk], None if shares is None else shares[:, chunk], None if mask is None else mask[..., chunk]) for chunk in chunks]
+        if len(chunks) > 1 and torch.is_grad_enabled() and candidates.requires_grad:  # what is in between is computed again in the backward pass
+            parts = [checkpoint(self._aggregate, *given, use_reentrant=False, preserve_rng_state=False) for given in arguments]
+        else:
+            parts = [self._aggregate(*given) for given in arguments]
+        return torch.cat(parts).unflatten(0, (batch, time))
+
+    def _aggregate(
+        self,
+        candidates: Float[Tensor, "scale step dim"],
+        shares: Float[Tensor, "scale step"] | None,
+        mask: Float[Tensor, "scale scale head step"] | None,
+    ) -> Float[Tensor, "step dim"]:
+        """Steps come last on the way: with S of them last, sums over the scales would be ten times as slow."""
+        labelled = candidates + self.embedding[: len(candidates), None]
+        packed = torch.baddbmm(self.in_projection.bias[:, None], self.in_projection.weight.expand(len(candidates), -1, -1), labelled.transpose(1, 2))
+        query, key, value = packed.unflatten(1, (3, self.num_heads, -1)).unbind(1)
+        scores = (query[:, None] * key).sum(dim=3) * query.shape[2] ** -0.5  # (asking, answering, head, step)
+        if shares is not None:
+            scores = scores.masked_fill((shares == 0)[None, :, None], float("-inf"))
+        weights = scores.softmax(dim=1)
+        if mask is not None:
+            weights = weights * mask
+        weights = weights.mean(dim=0) if shares is None else (weights * shares[:, None, None]).sum(dim=0)
+        attended = (weights[:, :, None] * value).sum(dim=0).flatten(0, 1)
+        mean = labelled.mean(dim=0) if shares is None else (labelled * shares[..., None]).sum(dim=0)
+        return mean + self.out_projection(attended.t())
 
 
 class ScaleMean(nn.Module):
