@@ -82,30 +82,30 @@ class _ProjectedAttention(torch.autograd.Function):
     def forward(ctx: Any, target: Tensor, scale: Tensor | None, shift: Tensor | None, epsilon: float, *rest: Any) -> Tensor:
         projections, (allowed, present, num_heads, dropout), sources = Projections(*rest[:8]), rest[8:12], rest[12:]
         ctx.epsilon, ctx.num_heads, ctx.dropout = epsilon, num_heads, dropout
-        ctx.save_for_backward(target, scale, shift, *projections, allowed, present, *sources)
         tiles = _project(target, sources, (scale, shift, epsilon), projections, allowed, num_heads, dropout)
         output, row_sums = tiles.attend()
-        ctx.masks, ctx.output, ctx.row_sums = tiles.masks, output, row_sums
+        ctx.masks = tiles.masks
+        ctx.save_for_backward(target, scale, shift, *projections, allowed, present, output, row_sums, *sources)
         return _answers(output, present, projections, target)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         target, scale, shift, *rest = ctx.saved_tensors
-        projections, (allowed, present), sources = Projections(*rest[:8]), rest[8:10], tuple(rest[10:])
+        projections, (allowed, present, output, row_sums), sources = Projections(*rest[:8]), rest[8:12], tuple(rest[12:])
         norm = (scale, shift, ctx.epsilon)
         tiles = _project(target, sources, norm, projections, allowed, ctx.num_heads, ctx.dropout, ctx.masks)
         scales, batch, time, dim = gradient.shape
-        above = torch.empty_like(ctx.output).view(batch, scales, dim, time)
-        output = ctx.output.view(batch, scales, dim, time)
+        above = torch.empty_like(output).view(batch, scales, dim, time)
+        answers = output.view(batch, scales, dim, time)
         output_gradient, output_bias_gradient = torch.empty_like(projections.output), gradient.sum(dim=(1, 2))
         for index, (part, weight) in enumerate(zip(gradient, projections.output, strict=True)):
             above[:, index] = torch.bmm(weight.t().expand(batch, -1, -1), part.transpose(1, 2))
-            attended = output[:, index] if present is None else output[:, index] * present[:, None, None]
+            attended = answers[:, index] if present is None else answers[:, index] * present[:, None, None]
             output_gradient[index] = torch.bmm(part.transpose(1, 2), attended.transpose(1, 2)).sum(dim=0)
         if present is not None:
             above *= present[:, None, None, None]
-        query, key, value = (part.view(batch, scales, dim, -1) for part in tiles.gradients(ctx.output, ctx.row_sums, above.view(ctx.output.shape)))
+        query, key, value = (part.view(batch, scales, dim, -1) for part in tiles.gradients(output, row_sums, above.view(output.shape)))
         query = query.mul_((dim // ctx.num_heads) ** -0.5).view(batch, scales * dim, time)
         target_gradient = torch.bmm(query.transpose(1, 2), projections.query.flatten(0, 1).expand(batch, -1, -1))
         query_gradient = torch.bmm(query, target).sum(dim=0).view_as(projections.query)
