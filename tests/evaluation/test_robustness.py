@@ -3,8 +3,10 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from small_runs import CONFIGS, write_run
 
 from multigrain.data.store import Store, StoreWriter
@@ -164,6 +166,22 @@ def test_the_picture_is_a_file_of_its_own_with_every_condition(measured: Robustn
     text = path.read_text(encoding="utf-8")
     assert "prefers-color-scheme: dark" in text
     assert "#0a0b0c" not in text
+
+
+@pytest.mark.parametrize(("metric", "factor"), [("mae", 1), ("accuracy_7", 100)])
+def test_what_is_drawn_is_what_was_measured(measured: Robustness, monkeypatch: pytest.MonkeyPatch, metric: str, factor: int) -> None:
+    drawn: dict[str, list] = {}
+    plot, barh = Axes.plot, Axes.barh
+    monkeypatch.setattr(
+        Axes, "plot", lambda self, x, y, **style: drawn.update({style["label"]: list(zip(x, y, strict=True))}) or plot(self, x, y, **style)
+    )
+    monkeypatch.setattr(Axes, "barh", lambda self, y, width, **style: drawn.update(bars=list(width)) or barh(self, y, width, **style))
+    robustness_curves(measured, metric)
+    values = [factor * result.metrics[metric] for result in measured.results]
+    assert drawn["bars"] == values[:7]
+    for name, start in (("text", 7), ("audio", 12), ("vision", 17), ("all together", 22)):
+        expected = list(zip([0, 10, 30, 50, 70, 90], [values[0], *values[start : start + 5]], strict=True))
+        np.testing.assert_allclose(drawn[name], expected)
 
 
 def test_undefined_metrics_are_said_to_be(measured: Robustness) -> None:
