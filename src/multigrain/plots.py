@@ -1,19 +1,25 @@
 """Pictures as inline SVG that is readable in light and dark pages and to colour-blind eyes.
 
 Text and axes take the page's own text colour. Models have the colours of Okabe and Ito's palette that stand out on
-white and on black, with a line style each; attention is shown in viridis. Every function returns one `<svg>` element.
+white and on black, with a line style each; attention is shown in viridis. Every function that draws returns one `<svg>` element, to
+stand in a page or, through `write_picture`, in a file of its own.
 """
 
+import html
 import io
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from multigrain.evaluation.attention_example import ExampleMap
+from multigrain.evaluation.robustness import ConditionResult, Robustness
+from multigrain.evaluation.tables import condition_title, is_percent, metric_title, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +30,11 @@ LINE_STYLES: tuple[str, ...] = ("-", "--", ":", "-.")
 EVENT_COLOUR = "#ff6a3d"
 INK = "#0a0b0c"
 """Stands for the page's text colour, and is replaced by it in the SVG."""
+STANDALONE_STYLE = """
+svg { color: #1b1f24; } .page { fill: #ffffff; }
+@media (prefers-color-scheme: dark) { svg { color: #e8eaed; } .page { fill: #14171a; } }
+"""
+"""Of a picture that is a file of its own and so has no page around it."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +158,93 @@ def attention_maps(maps: Sequence[ExampleMap]) -> str:
         colour_bar = figure.colorbar(image, ax=axis, pad=0.01, fraction=0.03)
         colour_bar.outline.set_visible(False)
     return _svg(figure)
+
+
+@_ink()
+def robustness_curves(robustness: Robustness, metric: str) -> str:
+    """A metric under each subset of the modalities, as bars, and over the rate of missing frames, a line a modality.
+
+    Args:
+        robustness: what to show.
+        metric: one of its metrics.
+    """
+    figure, (bars, lines) = _figure(1, 2, width=10.0, height=3.6)
+    _draw_subsets(bars, robustness, metric)
+    shown = {"all": "all together"} if len(robustness.modalities) > 1 else {}
+    for index, (name, results) in enumerate(_by_affected(robustness).items()):
+        rates = [100 * result.condition.missing_rate for result in results]
+        lines.plot(
+            rates,
+            [_shown(metric, result) for result in results],
+            color=COLOURS[index % len(COLOURS)],
+            linestyle=LINE_STYLES[index % len(LINE_STYLES)],
+            linewidth=1.8,
+            marker="o",
+            markersize=4,
+            label=shown.get(name, name),
+        )
+    lines.set_title("frames missing", loc="left")
+    lines.set_xlabel("missing frames, %")
+    lines.set_ylabel(_axis_title(metric))
+    lines.set_xticks(range(0, 101, 10))
+    lines.set_xlim(-3, 103)
+    lines.grid(True, alpha=0.25)
+    lines.legend(frameon=False)
+    return _svg(figure)
+
+
+def _draw_subsets(axis: "Axes", robustness: Robustness, metric: str) -> None:
+    places = range(len(robustness.subsets))
+    values = [_shown(metric, result) for result in robustness.subsets]
+    axis.barh(places, np.nan_to_num(values), height=0.62, color=COLOURS[0], alpha=0.75)
+    for place, value, result in zip(places, values, robustness.subsets, strict=True):
+        label = number(metric, result.metrics[metric])
+        axis.annotate(label, (max(0.0, np.nan_to_num(value)), place), (4, 0), textcoords="offset points", va="center")
+    axis.set_yticks(places, [condition_title(result.condition, robustness.modalities) for result in robustness.subsets])
+    axis.invert_yaxis()
+    axis.margins(x=0.14)
+    axis.set_title("modalities that are there", loc="left")
+    axis.set_xlabel(_axis_title(metric))
+    axis.set_axisbelow(True)
+    axis.grid(True, axis="x", alpha=0.25)
+
+
+def _by_affected(robustness: Robustness) -> dict[str, list[ConditionResult]]:
+    """The results of missing frames by the modality that they are missing in, or `all`, each from nothing missing on."""
+    lines: dict[str, list[ConditionResult]] = {}
+    for result in robustness.missing_frames:
+        affected = result.condition.frames_missing_in
+        lines.setdefault(affected[0] if len(affected) == 1 else "all", [robustness.complete]).append(result)
+    return lines
+
+
+def _shown(metric: str, result: ConditionResult) -> float:
+    return result.metrics[metric] * (100 if is_percent(metric) else 1)
+
+
+def _axis_title(metric: str) -> str:
+    return "correlation" if metric == "correlation" else metric_title(metric) + (", %" if is_percent(metric) else "")
+
+
+def write_picture(path: str | os.PathLike[str], svg: str, title: str) -> Path:
+    """Writes a picture as an SVG file of its own, whole or not at all, in the light or dark colours that its reader prefers.
+
+    Args:
+        path: the file; its folder is made where missing.
+        svg: from one of the functions above.
+        title: what it shows, for those who do not see it.
+
+    Returns:
+        The file.
+    """
+    target = Path(path)
+    head = f'<title>{html.escape(title)}</title><style>{STANDALONE_STYLE}</style><rect class="page" width="100%" height="100%"/>'
+    whole = '<?xml version="1.0" encoding="utf-8"?>\n' + re.sub(r"(<svg[^>]*>)", lambda found: found[1] + head, svg, count=1) + "\n"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(target.name + ".part")
+    beside.write_text(whole, encoding="utf-8")
+    os.replace(beside, target)
+    return target
 
 
 def _shortened(word: str) -> str:

@@ -3,16 +3,25 @@
 A model that cannot meet one of these names it in `unmet_contracts` with the reason, and is skipped with that reason.
 """
 
+from collections.abc import Callable
 from dataclasses import fields
+from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from multigrain.data.store import Store, StoreWriter
 from multigrain.errors import CheckpointError
+from multigrain.evaluation.evaluate import score
+from multigrain.evaluation.missing_frames import MissingFrames, keep_steps
+from multigrain.evaluation.predict import predict_split
+from multigrain.evaluation.robustness import Condition, apply_condition, measure_robustness
 from multigrain.models import MODELS, build_model, load
 from multigrain.models.base import MultimodalModel
 from multigrain.schema import Batch, FeatureSpec, ModalitySequence, Task
+from multigrain.training.modality_dropout import lose
 
 FEATURES = {"text": FeatureSpec(dim=6), "audio": FeatureSpec(dim=4), "vision": FeatureSpec(dim=5)}
 LENGTHS = {"text": [5, 1, 3, 4], "audio": [7, 2, 9, 1], "vision": [8, 11, 3, 6]}
@@ -151,6 +160,102 @@ def test_nothing_but_padding_gives_a_finite_answer(name: str) -> None:
         sequence.mask[:] = False
         sequence.readout[:] = 0
     assert bool(torch.isfinite(predict(model, batch)).all())
+
+
+def test_a_modality_lost_in_training_is_one_that_was_never_there(name: str) -> None:
+    model, batch = small_model(name), random_batch()
+    lost = {"text": [False, True, False, True], "audio": [True, False, False, True], "vision": [False, True, False, False]}
+    altered = lose(batch, {modality: np.array(value) for modality, value in lost.items()})
+    for modality, value in lost.items():
+        getattr(altered, modality).features[value] = float("nan")
+    together = predict(model, altered)
+    for row in range(4):
+        without = {modality: None for modality, value in lost.items() if value[row]}
+        alone = predict(model, rows(random_batch(), [row]).with_modalities(without))
+        torch.testing.assert_close(together[[row]], alone, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("modality", sorted(FEATURES))
+def test_parameters_of_a_lost_modality_stay_in_the_graph(name: str, modality: str) -> None:
+    """Processes that train together wait for each other's gradient of every parameter."""
+    model, batch = small_model(name), random_batch()
+    output = model(lose(batch, {modality: np.ones(4, bool)}))
+    (output.prediction.square().sum() + sum(output.losses.values())).backward()
+    for parameter, value in model.named_parameters():
+        assert value.grad is not None, parameter
+        assert bool(torch.isfinite(value.grad).all()), parameter
+
+
+def test_an_utterance_with_nothing_left_harms_no_other(name: str) -> None:
+    model, batch = small_model(name), random_batch()
+    expected = predict(model, batch)
+    altered = lose(batch, dict.fromkeys(FEATURES, np.array([False, False, True, False])))
+    found = predict(model, altered)
+    torch.testing.assert_close(found[[0, 1, 3]], expected[[0, 1, 3]], rtol=0, atol=2e-6)
+    assert bool(torch.isfinite(found).all())
+    output = model.train()(altered)
+    (output.prediction.sum() + sum(output.losses.values())).backward()
+    assert all(bool(torch.isfinite(value.grad).all()) for value in model.parameters() if value.grad is not None)
+
+
+def test_missing_frames_leave_the_utterance_as_if_it_had_been_recorded_without_them(name: str) -> None:
+    model, batch = small_model(name), random_batch()
+    generator = np.random.default_rng(5)
+    kept = {key: torch.from_numpy(generator.random(sequence.mask.shape) < 0.5) for key, sequence in batch.modalities.items()}
+    together = predict(model, batch.with_modalities({key: keep_steps(sequence, kept[key]) for key, sequence in batch.modalities.items()}))
+    for row in range(4):
+        shorter = {key: sequence.features[row][kept[key][row] & sequence.mask[row]][None] for key, sequence in batch.modalities.items()}
+        alone = predict(model, Batch.from_arrays(**{key: value for key, value in shorter.items() if value.shape[1]}))
+        torch.testing.assert_close(together[[row]], alone, rtol=0, atol=2e-6)
+
+
+def store_without(store: Store, left_out: tuple[str, ...], path: Path) -> Store:
+    """The store's content but for some modalities."""
+    features = {key: spec for key, spec in store.features.items() if key not in left_out}
+    with StoreWriter(path, task=store.task, features=features) as writer:
+        for split in store.splits.values():
+            for index in range(len(split)):
+                utterance = split.utterance(index)
+                utterance.features = {key: value for key, value in utterance.features.items() if key in features}
+                writer.add(utterance)
+    return Store.open(path)
+
+
+def test_evaluating_a_subset_is_evaluating_a_store_that_lacks_the_rest(name: str, make_store: Callable[..., Store], tmp_path: Path) -> None:
+    model, store = small_model(name), make_store()
+    split = store.split("test")
+    measured = {result.condition.modalities: result.metrics for result in measure_robustness(model, split, rates=()).subsets}
+    read = tuple(model.features)
+    assert len(measured) == 2 ** len(read) - 1
+    for size in range(1, len(read) + 1):
+        for subset in combinations(read, size):
+            lacking = store_without(store, tuple(key for key in FEATURES if key not in subset), tmp_path / f"{'-'.join(subset)}.store")
+            expected = predict_split(model, lacking.split("test"))
+            frames, condition = MissingFrames(split, read), Condition(modalities=subset)
+            altered = predict_split(
+                model, split, alter=lambda batch, indices, frames=frames, condition=condition: apply_condition(batch, indices, condition, frames)
+            )
+            np.testing.assert_allclose(altered.scores, expected.scores, rtol=0, atol=2e-6)
+            assert measured[subset] == pytest.approx(score(model.task, expected, "test", "default"), abs=1e-5)
+
+
+def test_no_missing_frame_is_the_plain_evaluation_and_all_missing_is_absence(name: str, make_store: Callable[..., Store]) -> None:
+    model, split = small_model(name), make_store().split("test")
+    plain = score(model.task, predict_split(model, split), "test", "default")
+    measured = measure_robustness(model, split, rates=(0.0, 0.4, 1.0))
+    assert measured.complete.metrics == plain
+    subsets = {result.condition.modalities: result for result in measured.subsets}
+    for result in measured.missing_frames:
+        affected, rate = result.condition.frames_missing_in, result.condition.missing_rate
+        left = tuple(key for key in measured.modalities if key not in affected)
+        if rate == 0.0:
+            assert result.metrics == plain
+        elif rate == 0.4:
+            assert result.metrics != plain
+        elif left:
+            assert result.metrics == pytest.approx(subsets[left].metrics, abs=1e-5)
+        else:
+            assert (result.utterances_without_input, result.is_constant) == (len(split), True)
 
 
 def test_same_seed_gives_the_same_run(name: str) -> None:

@@ -1,6 +1,7 @@
 """`multigrain evaluate` and `multigrain compare` as a user types them, on runs that are there already."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -79,9 +80,55 @@ def test_training_notes_zero_attention_for_evaluate(here: Path, tmp_path: Path, 
     assert 0 < noted["all"] < 1
 
 
+def test_robustness_prints_a_table_and_draws_a_picture(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree("runs/lf_lstm/seed-0", tmp_path / "run")
+    assert main(["evaluate", str(tmp_path / "run"), "--robustness"]) == 0
+    captured = capsys.readouterr()
+    rows = [line.strip("│").split("│") for line in captured.out.splitlines() if line.startswith("│")]
+    cells = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
+    assert list(cells)[:4] == ["all", "text + audio", "text + vision", "audio + vision"]
+    assert list(cells)[-5:] == [f"all -{rate} %" for rate in (10, 30, 50, 70, 90)]
+    expected = json.loads((tmp_path / "run" / "results.json").read_text())["splits"]["test"]
+    assert cells["all"][:2] == [f"{expected['mae']:.3f}", f"{expected['correlation']:.3f}"]
+    assert len({tuple(row) for row in cells.values()}) > 20
+    assert f"Picture written to {tmp_path / 'run' / 'robustness.svg'}" in captured.err
+    assert (tmp_path / "run" / "robustness.svg").read_text(encoding="utf-8").startswith("<?xml")
+
+
+def test_robustness_in_json_on_another_split(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = str(tmp_path / "new" / "picture.svg")
+    arguments = ["--split", "valid", "--convention", "mult", "--store", "planted.store", "--json", "--robustness", "--plot", place]
+    assert main(["evaluate", "runs/mmin/seed-0", *arguments]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["split"], content["convention"], content["plot"]) == ("valid", "mult", place)
+    assert content["metrics"] == content["robustness"]["subsets"][0]["metrics"]
+    assert len(content["robustness"]["missing_frames"]) == 20
+    assert Path(place).is_file()
+    assert not Path("runs/mmin/seed-0/robustness.svg").exists()
+
+
+def test_a_picture_that_cannot_be_written_is_an_error(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["evaluate", "runs/lf_lstm/seed-0", "--robustness", "--plot", str(tmp_path / "file" / "x.svg")]) == 2
+    printed, error = capsys.readouterr()
+    assert "all -90 %" in printed  # the numbers are not lost
+    assert f"The picture {tmp_path / 'file' / 'x.svg'} cannot be written" in error
+    assert "Traceback" not in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["evaluate", "runs/mult/seed-0", "--plot", "x.svg"], "--plot x.svg is given without --robustness, whose picture it names"),
+        (["evaluate", "runs/mult/seed-0", "--robustness", "--plot", "x.png"], "--plot is x.png; expected a name that ends in .svg"),
+        (["evaluate", "runs/none", "--robustness"], "runs/none is not a run folder: there is no such folder"),
+        (["evaluate", "runs/mult/seed-0", "--robustness", "--store", "none.store"], "There is no store at none.store"),
+        (["evaluate", "runs/mult/seed-0", "--robustness", "--split", "tset"], "has no split 'tset'"),
+        (["evaluate", "runs/mult/seed-0", "--robustness", "--convention", "mulf"], "no metric convention 'mulf'. Did you mean 'mult'"),
+        (
+            ["train", "mult.yaml", "training.modality_dropout.audo=0.3"],
+            "training.modality_dropout.audo is 0.3; expected rates for text, audio, vision",
+        ),
         (["evaluate", "runs/none"], "runs/none is not a run folder: there is no such folder"),
         (["evaluate", "runs/mult/seed-0", "--split", "train"], "holds no predictions for the split 'train'"),
         (["evaluate", "runs/mult/seed-0", "--convention", "mulf"], "no metric convention 'mulf'. Did you mean 'mult'"),

@@ -35,9 +35,11 @@ def odd_recipe(small_recipe, tmp_path) -> Recipe:
     return changed(small_recipe, data={"store": str(store)}, model={"hidden_dropout": 0.0, "output_dropout": 0.0}, training={"loss": "mse"})
 
 
-def test_two_processes_do_what_one_does(odd_recipe, tmp_path):
-    results = train_run(odd_recipe, run_folder=tmp_path / "one", seed=0, show_progress=False)
-    done = train_in_processes(odd_recipe, tmp_path / "two", 2)
+@pytest.mark.parametrize("modality_dropout", [{}, {"text": 0.4, "audio": 0.6, "vision": 0.6}], ids=["all modalities", "modality dropout"])
+def test_two_processes_do_what_one_does(odd_recipe, tmp_path, modality_dropout):
+    recipe = changed(odd_recipe, training={"modality_dropout": modality_dropout})
+    results = train_run(recipe, run_folder=tmp_path / "one", seed=0, show_progress=False)
+    done = train_in_processes(recipe, tmp_path / "two", 2)
     assert done.returncode == 0, done.stderr
     one, two = ([json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()] for name in ("one", "two"))
     assert len(two) == len(one) == 3

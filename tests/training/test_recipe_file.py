@@ -67,12 +67,34 @@ def test_overrides_are_parsed_by_type_and_the_last_wins(path):
         ("data.modalities=[taste]", r"data.modalities is \['taste'\]; expected some of \['text', 'audio', 'vision'\]"),
         ("data.modalities=[]", r"data.modalities is \[\]; expected at least one modality"),
         ("evaluation.convention=mine", r"evaluation.convention is 'mine'; expected one of default, mult, mmsa, mag"),
+        (
+            "training.modality_dropout.smell=0.1",
+            r"training.modality_dropout.smell is 0.1; expected rates for text, audio, vision only; 'smell' is no mod",
+        ),
+        ("training.modality_dropout.audio=1", r"training.modality_dropout.audio is 1.0; expected a rate from 0 to below 1"),
+        ("training.modality_dropout.audio=-0.1", r"training.modality_dropout.audio is -0.1; expected a rate from 0 to below 1"),
+        ("training.modality_dropout.audio=.nan", r"training.modality_dropout.audio is nan; expected a rate from 0 to below 1"),
+        (
+            "training.modality_dropout.audio=often",
+            r"training.modality_dropout is {'audio': 'often'}; expected a mapping of keys to values, each a number",
+        ),
+        ("training.modality_dropout=0.3", r"training.modality_dropout is '0.3'; expected a mapping of keys to values, each a number"),
         ("epochs", r"The override 'epochs' is not of the form KEY=VALUE"),
     ],
 )
 def test_what_is_wrong_is_named(path, override, message):
     with pytest.raises(RecipeError, match=message):
         load_recipe(path, [override])
+
+
+def test_modality_dropout_is_read_as_a_mapping_and_by_entry(path):
+    assert load_recipe(path).training.modality_dropout == {}
+    recipe = load_recipe(path, ["training.modality_dropout={text: 0.1, vision: 0}", "training.epochs=2"])
+    assert recipe.training.modality_dropout == {"text": 0.1, "vision": 0.0}
+    path.write_text(recipe.to_yaml())
+    assert load_recipe(path) == recipe
+    entries = load_recipe(path, ["training.modality_dropout.text=0.2", "training.modality_dropout.audio=0.3"])
+    assert entries.training.modality_dropout == {"text": 0.2, "audio": 0.3, "vision": 0.0}
 
 
 def test_a_missing_recipe_names_the_nearest(monkeypatch, tmp_path):

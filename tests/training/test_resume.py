@@ -157,3 +157,15 @@ def test_a_run_whose_last_epoch_is_done_only_finishes(whole_run, tmp_path):
     shutil.rmtree(folder / "predictions")
     assert run(values, folder, resume=True) == 0
     assert_equal_runs(folder, whole)
+
+
+@pytest.mark.parametrize(("die_in", "count"), [("append", 4), ("torch.save", 3)])
+def test_modality_dropout_is_the_same_after_a_kill(whole_run, tmp_path, die_in, count):
+    plain, whole, _ = whole_run
+    rates = {"text": 0.3, "audio": 0.5, "vision": 0.5}
+    values = changed(recipe_from_dict(plain), training={"modality_dropout": rates}).to_dict()
+    assert run(values, tmp_path / "whole", resume=False) == 0
+    assert (tmp_path / "whole" / "metrics.jsonl").read_bytes() != (whole / "metrics.jsonl").read_bytes()
+    assert run(values, tmp_path / "run", resume=False, die_in=die_in, count=count) == -signal.SIGKILL
+    assert run(values, tmp_path / "run", resume=True) == 0
+    assert_equal_runs(tmp_path / "run", tmp_path / "whole")

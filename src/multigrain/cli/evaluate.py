@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from multigrain.errors import RecipeError
+from multigrain.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,8 +26,17 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     convention: Annotated[str, typer.Option(help="Of the metrics: default, mult, mmsa or mag (docs/conventions.md).")] = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON at full precision.")] = False,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Predict afresh without some modalities, and with frames missing: a table and a picture.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="With --robustness: the picture's file (default RUN/robustness.svg).")] = None,
 ) -> None:
     """Scores a finished run on a split."""
+    if robustness:
+        _evaluate_robustness(run, store, split, convention, as_json, plot or run / "robustness.svg")
+        return
+    if plot is not None:
+        raise RecipeError(f"--plot {plot} is given without --robustness, whose picture it names. Add --robustness, or leave --plot out.")
     import json
 
     from multigrain.evaluation.evaluate import evaluate_run
@@ -43,6 +52,35 @@ def evaluate(
     _console().print(to_rich(metric_table(values, f"{run}: {split} split, convention {convention}")))
     if zeros:
         _console().print(to_rich(zero_attention_table(zeros)))
+
+
+def _evaluate_robustness(run: Path, store: Path | None, split: str, convention: str, as_json: bool, plot: Path) -> None:
+    import json
+
+    from rich.console import Console
+
+    from multigrain.evaluation.robustness import robustness_of_run
+    from multigrain.evaluation.tables import HEADLINE_METRICS, null_for_nan, robustness_table, to_rich
+    from multigrain.plots import robustness_curves, write_picture
+
+    if plot.suffix.lower() != ".svg":
+        raise RecipeError(f"--plot is {plot}; expected a name that ends in .svg, since the picture is written as SVG.")
+    with Console(stderr=True).status("Predicting ...") as status:  # shown on a terminal only
+        measured = robustness_of_run(run, store, split, convention, progress=lambda line: status.update(f"Predicting: {line}"))
+    metrics = measured.complete.metrics
+    metric = "correlation" if "correlation" in metrics else list(metrics)[-1]
+    title = f"{run}: {split} split, {measured.num_utterances} utterances, convention {convention}"
+    if as_json:
+        result = {"run": str(run), "store": None if store is None else str(store), "split": split, "convention": convention, "metrics": metrics}
+        typer.echo(json.dumps(null_for_nan(result | {"robustness": measured.to_dict(), "plot": str(plot)}), indent=2))
+    else:
+        headline = tuple(name for name in HEADLINE_METRICS if name in metrics) or None
+        _console().print(to_rich(robustness_table(measured, title, headline)))
+    try:
+        write_picture(plot, robustness_curves(measured, metric), f"Robustness of {title}")
+    except OSError as error:
+        raise DataError(f"The picture {plot} cannot be written ({error.strerror}). Name another place with --plot.") from error
+    _progress(f"Picture written to {plot}")
 
 
 def compare_recipes(

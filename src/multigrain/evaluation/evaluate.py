@@ -118,13 +118,29 @@ def evaluate_run(
     if store is None:
         task, predictions = facts.task, facts.predictions(split)
     else:
-        task, predictions = _predict_afresh(facts, store, split)
+        model, opened = open_model_and_store(facts, store)
+        task, predictions = model.task, predict_split(model, opened.split(split))
+    return score(task, predictions, split, convention)
+
+
+def score(task: Task, predictions: Predictions, split: str, convention: str) -> dict[str, float]:
+    """The metrics of predictions, unrounded (see `multigrain.metrics.compute_metrics`).
+
+    Raises:
+        DataError: the split has no labels; NaN anywhere.
+    """
     if predictions.labels is None:
         raise DataError(f"The split {split!r} has no labels, so there is nothing to score against. Evaluate a labelled split.")
     return compute_metrics(task, predictions.scores, predictions.labels, convention, predictions.ids)
 
 
-def _predict_afresh(facts: RunFacts, path: "str | os.PathLike[str]", split: str) -> tuple[Task, Predictions]:
+def open_model_and_store(facts: RunFacts, path: "str | os.PathLike[str]") -> "tuple[MultimodalModel, Store]":
+    """A run's best checkpoint, and a store that it can predict.
+
+    Raises:
+        StoreError: there is no such store.
+        CheckpointError: the run has no checkpoint, or the store's features or task are not those that the model was trained on.
+    """
     from multigrain.data.store import Store
     from multigrain.models import load
     from multigrain.training.compatibility import check_features
@@ -133,7 +149,7 @@ def _predict_afresh(facts: RunFacts, path: "str | os.PathLike[str]", split: str)
     model = load(str(facts.folder / "checkpoints" / "best"))
     check_features(model, store)
     _check_labels(model, store)
-    return model.task, predict_split(model, store.split(split))
+    return model, store
 
 
 def _check_labels(model: "MultimodalModel", store: "Store") -> None:

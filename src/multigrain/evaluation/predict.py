@@ -6,7 +6,7 @@
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +15,15 @@ import numpy as np
 from jaxtyping import Float
 
 from multigrain.errors import DataError
-from multigrain.schema import Task
+from multigrain.schema import Batch, Task
 
 if TYPE_CHECKING:
     from multigrain.data.store import Split
     from multigrain.models.base import MultimodalModel
+
+
+Alteration = Callable[[Batch, np.ndarray], Batch]
+"""A batch and its utterances' positions in the split -> the batch that the model is given instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +43,14 @@ class Predictions:
     scores: Float[np.ndarray, "utterance label"]
 
 
-def predict_split(model: "MultimodalModel", split: "Split", *, batch_utterances: int = 64) -> Predictions:
+def predict_split(model: "MultimodalModel", split: "Split", *, batch_utterances: int = 64, alter: Alteration | None = None) -> Predictions:
     """Scores every utterance of a split, shortest first so that little is padded, and puts them back in the split's order.
 
     Args:
         model: in any mode; it predicts without dropout and without gradients, on the device that it is on.
         split: of a store whose features fit the model.
         batch_utterances: utterances per batch, at least 1; has no effect on the scores beyond rounding.
+        alter: takes something away from each batch, such as a modality; None predicts the split as it is.
     """
     modalities = tuple(name for name in model.features if name in split.modalities)
     longest = np.stack([split.lengths(name) for name in modalities]).max(axis=0) if modalities else np.zeros(len(split))
@@ -53,7 +58,8 @@ def predict_split(model: "MultimodalModel", split: "Split", *, batch_utterances:
     scores = np.empty((len(split), model.task.label_dim), dtype=np.float32)
     for start in range(0, len(split), batch_utterances):
         indices = order[start : start + batch_utterances]
-        scores[indices] = model.predict(split.batch(indices.tolist(), modalities)).cpu().numpy()
+        batch = split.batch(indices.tolist(), modalities)
+        scores[indices] = model.predict(batch if alter is None else alter(batch, indices)).cpu().numpy()
     labels = None if split.labels is None else split.labels.numpy().astype(np.float32)
     return Predictions(ids=tuple(split.ids), groups=tuple(split.groups), labels=labels, scores=scores)
 

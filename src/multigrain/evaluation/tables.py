@@ -15,6 +15,8 @@ from multigrain.models.base import PaperResult
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from multigrain.evaluation.robustness import Condition, Robustness
+
 METRIC_TITLES: dict[str, str] = {
     "mae": "MAE",
     "correlation": "Corr",
@@ -118,6 +120,42 @@ def zero_attention_table(shares: dict[str, float]) -> Table:
     )
 
 
+def robustness_table(robustness: "Robustness", title: str, metrics: tuple[str, ...] | None = None) -> Table:
+    """A row for each subset of the modalities, all of them first, and for each rate of missing frames.
+
+    Args:
+        robustness: what to show.
+        title: says of which run.
+        metrics: columns; all that there are by default.
+    """
+    names = tuple(name for name in metrics or robustness.complete.metrics if name in robustness.complete.metrics)
+    titles = [condition_title(result.condition, robustness.modalities) for result in robustness.results]
+    rows = tuple(
+        (row, *(number(name, result.metrics[name]) for name in names), f"{result.utterances_without_input:,}")
+        for row, result in zip(titles, robustness.results, strict=True)
+    )
+    notes = [
+        f"All: {', '.join(robustness.modalities)}. -30 %: without 30 % of the frames, chosen at random (seed {robustness.seed}) and taken out; "
+        "a modality with no frame left is absent. No input: utterances with nothing left at all."
+    ]
+    constant = [row for row, result in zip(titles, robustness.results, strict=True) if result.is_constant]
+    if constant:
+        notes.append(f"The same score for every utterance, and so nothing to correlate: {'; '.join(constant)}.")
+    return Table(title, ("input", *(_column(name) for name in names), "no input"), rows, tuple(notes))
+
+
+def condition_title(condition: "Condition", modalities: tuple[str, ...]) -> str:
+    """Such as "all", "text + audio", or "audio -30 %" where 30 % of its frames are missing.
+
+    Args:
+        condition: what the model was given.
+        modalities: those that it reads.
+    """
+    shown = condition.frames_missing_in or condition.modalities
+    title = "all" if shown == modalities and len(shown) > 1 else " + ".join(shown)
+    return f"{title} -{100 * condition.missing_rate:.0f} %" if condition.frames_missing_in else title
+
+
 def _column(metric: str) -> str:
     return metric_title(metric) + (" %" if is_percent(metric) else "")
 
@@ -166,8 +204,10 @@ def to_rich(table: Table) -> "RenderableType":
     from rich.text import Text
 
     rich = RichTable(title=Text(table.title), title_justify="left", title_style="bold")
+    has_short_names = max((len(row[0]) for row in table.rows), default=0) <= 16
     for index, column in enumerate(table.columns):
-        rich.add_column(Text(column), justify="left" if index == 0 else "right", overflow="fold")
+        is_first = index == 0
+        rich.add_column(Text(column), justify="left" if is_first else "right", overflow="fold", no_wrap=is_first and has_short_names)
     for row in table.rows:
         rich.add_row(*(Text(cell) for cell in row), style="dim" if row[0].startswith("  ") else None)
     return Group(rich, *(Text(note) for note in table.notes))

@@ -14,6 +14,7 @@ from torch.utils.data import Sampler
 from multigrain.data.batching import LengthBucketSampler, data_loader
 from multigrain.data.store import Split
 from multigrain.schema import Batch
+from multigrain.training.modality_dropout import ModalityDropout
 
 
 @dataclass
@@ -68,6 +69,7 @@ class EpochBatches:
         pin_memory: bool = False,
         num_replicas: int = 1,
         rank: int = 0,
+        modality_dropout: ModalityDropout | None = None,
     ):
         """Prepares a pass.
 
@@ -79,9 +81,11 @@ class EpochBatches:
             pin_memory: prepare batches for copies to a GPU.
             num_replicas: processes that train together.
             rank: which of them this is.
+            modality_dropout: takes modalities away, in training; None for none.
         """
         self.split, self.bucket_sampler = split, sampler
         self.num_replicas, self.rank = num_replicas, rank
+        self.modality_dropout = modality_dropout
         parts = PartSampler(sampler, num_replicas, rank)
         self._loader = data_loader(split, parts, modalities=tuple(modalities), num_workers=num_workers, pin_memory=pin_memory)
 
@@ -90,5 +94,7 @@ class EpochBatches:
 
     def __iter__(self) -> Iterator[BatchPart]:
         for batch, indices in zip(self._loader, self.bucket_sampler, strict=True):
-            _, counted = part_of(indices, self.num_replicas, self.rank)
+            own, counted = part_of(indices, self.num_replicas, self.rank)
+            if self.modality_dropout is not None:
+                batch = self.modality_dropout.apply(batch, own, self.bucket_sampler.epoch)
             yield BatchPart(batch, counted, counted * self.num_replicas / len(indices))

@@ -92,6 +92,8 @@ class TrainingRecipe:
             than `plateau_patience` epochs; `cosine` lets it fall to 0 over all epochs; `constant`.
         plateau_patience, plateau_factor: see `schedule`.
         early_stopping_patience: stop after so many epochs without a better `monitor`; None never stops early.
+        modality_dropout: modality -> share of the training utterances that lose it, anew each epoch; never all that an utterance has
+            (see `multigrain.training.modality_dropout`). Empty for none.
         monitor: validation metric (or `valid_loss`) that chooses the best epoch.
         keep: which epoch's weights the run ends with: the `best` by `monitor`, or the `last`, where validation cannot be trusted.
         precision: of the arithmetic, in Lightning's words.
@@ -117,6 +119,7 @@ class TrainingRecipe:
     plateau_patience: int = 10
     plateau_factor: float = 0.1
     early_stopping_patience: int | None = None
+    modality_dropout: dict[str, float] = field(default_factory=dict)
     monitor: str = "valid_loss"
     keep: Literal["best", "last"] = "best"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
@@ -141,6 +144,10 @@ class TrainingRecipe:
         require(0 < self.learning_rate < float("inf"), "training.learning_rate", self.learning_rate, "a positive number")
         require(self.gradient_clip is None or self.gradient_clip > 0, "training.gradient_clip", self.gradient_clip, "a positive number or null")
         require(0 < self.plateau_factor < 1, "training.plateau_factor", self.plateau_factor, "a number between 0 and 1")
+        for name, rate in self.modality_dropout.items():
+            key = f"training.modality_dropout.{name}"
+            require(name in MODALITIES, key, rate, f"rates for {', '.join(MODALITIES)} only; {name!r} is no modality")
+            require(0 <= rate < 1, key, rate, "a rate from 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True)

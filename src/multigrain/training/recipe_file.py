@@ -186,5 +186,5 @@ def describe_type(kind: Any) -> str:
     if origin in (tuple, list):
         return f"a list such as [a, b], each entry {describe_type(inner[0])}" if inner else "a list"
     if origin in (dict, Mapping):
-        return "a mapping of keys to values"
+        return "a mapping of keys to values" + (f", each {describe_type(inner[1])}" if inner else "")
     return str(getattr(kind, "__name__", kind))

@@ -35,6 +35,7 @@ from multigrain.training.callbacks import ConsoleProgress, EpochRecorder, log_ep
 from multigrain.training.compatibility import check_alignment, check_labels, choose_modalities
 from multigrain.training.epoch_batches import EpochBatches
 from multigrain.training.loggers import check_loggers, make_loggers
+from multigrain.training.modality_dropout import ModalityDropout, warn_without_effect
 from multigrain.training.module import TrainingModule
 from multigrain.training.progress import Progress
 from multigrain.training.recipe import Recipe, TrainingRecipe
@@ -135,6 +136,7 @@ def prepare_model(recipe: Recipe, store: Store, seed: int) -> tuple[MultimodalMo
     features = {name: store.features[name] for name in names}
     model = build_model(recipe.model.name, recipe.model.config, task, features, normalise=recipe.data.normalise, clip=recipe.data.clip)
     check_alignment(model, list(store.splits.values()))
+    warn_without_effect(recipe.training.modality_dropout, list(model.features))
     return model, higher_is_better
 
 
@@ -218,8 +220,8 @@ def fit(recipe: Recipe, folder: RunFolder, store: Store, model: MultimodalModel,
     if progress.is_finished:
         return
     names = list(model.features)
-    train_batches = _batches(store.split("train"), recipe, names, seed=seed, shuffle=True)
-    valid_batches = _batches(store.split("valid"), recipe, names, seed=seed, shuffle=False)
+    train_batches = _batches(store.split("train"), recipe, names, seed=seed, is_training=True)
+    valid_batches = _batches(store.split("valid"), recipe, names, seed=seed, is_training=False)
     module = TrainingModule(model, training, train_batches, valid_batches)
     module.progress = progress
     recorder = EpochRecorder(recipe, folder, seed, higher_is_better)
@@ -258,18 +260,25 @@ def _trainer(
     )
 
 
-def _batches(split: Split, recipe: Recipe, names: list[str], *, seed: int, shuffle: bool) -> EpochBatches:
-    training = recipe.training
+def _batches(split: Split, recipe: Recipe, names: list[str], *, seed: int, is_training: bool) -> EpochBatches:
+    training, lengths = recipe.training, {name: split.lengths(name) for name in names}
     sampler = LengthBucketSampler(
-        {name: split.lengths(name) for name in names},
+        lengths,
         batch_utterances=training.batch_utterances,
         batch_steps=training.batch_steps,
-        shuffle=shuffle,
+        shuffle=is_training,
         seed=seed,
     )
-    pin = training.accelerator in ("auto", "gpu") and torch.cuda.is_available()
+    drops = is_training and any(training.modality_dropout.get(name) for name in names)
     return EpochBatches(
-        split, sampler, modalities=names, num_workers=training.num_workers, pin_memory=pin, num_replicas=training.devices, rank=process_rank()
+        split,
+        sampler,
+        modalities=names,
+        num_workers=training.num_workers,
+        pin_memory=training.accelerator in ("auto", "gpu") and torch.cuda.is_available(),
+        num_replicas=training.devices,
+        rank=process_rank(),
+        modality_dropout=ModalityDropout(training.modality_dropout, lengths, seed) if drops else None,
     )
 
 
