@@ -129,7 +129,8 @@ def summarise(
     names = _metric_names(task, convention, metrics)
     predictions = {name: [run.predictions(split) for run in runs] for name, runs in completed.items()}
     chosen = reference if reference is not None and reference in completed else list(completed)[-1]
-    rows = [_row(name, runs, predictions, chosen, task, convention, names, f"{name} {Path(str(opened)).name}") for name, runs in completed.items()]
+    own = opened.path.name if isinstance(opened, Store) else ""  # published rows are of one data set
+    rows = [_row(name, runs, predictions, chosen, task, convention, names, f"{name} {own}") for name, runs in completed.items()]
     oracle = _oracle(opened, split)
     baseline = _best_baseline(rows) if oracle is not None else None
     if oracle is not None and baseline is not None:

@@ -27,15 +27,21 @@ def choose_modalities(store: Store | JointStore, readable: Sequence[str], wanted
     if missing:
         raise DataError(
             f"The recipe asks for the modality {missing[0]!r} (data.modalities), but the store {store} has only "
-            f"{', '.join(store.features)}. Change data.modalities, or convert the data set with that modality."
+            f"{', '.join(_modalities_of(store))}. Change data.modalities, or convert the data set with that modality."
         )
     chosen = tuple(name for name in MODALITIES if name in store.features and name in readable and (wanted is None or name in wanted))
     if not chosen:
         raise DataError(
             f"The model reads {', '.join(readable)}, but of these the recipe and the store {store} leave none "
-            f"(the store has {', '.join(store.features)}). Change data.modalities or the model."
+            f"(the store has {', '.join(_modalities_of(store))}). Change data.modalities or the model."
         )
     return chosen
+
+
+def _modalities_of(store: Store | JointStore) -> list[str]:
+    """All that there are, whether the recipe asks for them or not."""
+    stores = store.stores.values() if isinstance(store, JointStore) else [store]
+    return [name for name in MODALITIES if any(name in own.features for own in stores)]
 
 
 def check_every_store_is_read(model: MultimodalModel, store: Store | JointStore) -> None:

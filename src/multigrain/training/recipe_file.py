@@ -128,7 +128,7 @@ def _entry_of(place: Any, key: str, override: str) -> Any:
     index: Any = _index_in(place, key, override) if isinstance(place, list) else key
     entry = place[index] if isinstance(place, list) else place.get(index)
     if isinstance(entry, str) and isinstance(place, list):  # a store that is given by its path alone
-        entry = place[index] = {"path": entry}
+        entry = place[index] = _store_entry(entry)
     if isinstance(entry, str):  # set by an earlier override, as text
         entry = place[index] = _from_text(entry)
     if not isinstance(entry, (dict, list)):
@@ -186,10 +186,13 @@ def _parse_stores(values: Any, key: str) -> tuple[StoreSource, ...] | None:
         return None
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise RecipeError(f"{key} is {values!r}; expected a list of stores, such as [a.store, {{path: b.store, weight: 2.0}}].")
-    return tuple(
-        _parse_part({"path": entry} if isinstance(entry, str) else _from_text(entry), StoreSource, f"{key}.{number}")
-        for number, entry in enumerate(values)
-    )
+    return tuple(_parse_part(_store_entry(entry), StoreSource, f"{key}.{number}") for number, entry in enumerate(values))
+
+
+def _store_entry(entry: Any) -> Any:
+    """A store of the list, which may be a path alone, as a mapping."""
+    values = _from_text(entry)
+    return {"path": entry} if isinstance(entry, str) and not isinstance(values, (dict, list)) else values
 
 
 def _parse_label_map(values: Any, key: str) -> LabelMap | None:
