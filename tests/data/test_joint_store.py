@@ -81,6 +81,17 @@ def test_a_mixed_batch_holds_what_each_store_holds(joint, words, voices):
     torch.testing.assert_close(batch.label[[0, 2]], (other.label - 1) / 4 * 6 - 3)
 
 
+def test_every_row_is_the_utterance_of_that_place(joint):
+    train = joint.split("train")
+    whole = train.batch(np.arange(20))
+    assert whole.ids == tuple(utterance.id for utterance in (train[index] for index in range(20))) == train.ids
+    for name, sequence in whole.modalities.items():
+        assert sequence.lengths.tolist() == train.lengths(name).tolist()
+        for index in range(20):
+            features = train[index].features.get(name, np.zeros((0, sequence.features.shape[2]), np.float32))
+            assert np.array_equal(sequence.features[index][sequence.mask[index]].numpy(), features)
+
+
 def test_a_batch_of_one_store_still_has_the_other_modalities_as_absent(joint):
     batch = joint.split("train").batch([0, 1])
     assert batch.audio.features.shape[1] == 1
