@@ -170,6 +170,7 @@ def test_statistics_of_a_store_that_has_none_do_not_count():
     known = FeatureSpec(dim=1, mean=(1.0,), std=(2.0,), rate_hz=50.0)
     assert pooled_features([FeatureSpec(dim=1), known], [5.0, 5.0]) == replace(known, rate_hz=None)
     assert pooled_features([known, FeatureSpec(dim=1, mean=(9.0,), std=(9.0,), rate_hz=50.0)], [5.0, 0.0]) == known
+    assert pooled_features([known, known], [0.0, 0.0]) == known  # no step to train on: nothing is divided by
 
 
 def test_the_fingerprint_covers_stores_names_and_maps_but_not_weights(make_store, words, voices):
