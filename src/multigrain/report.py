@@ -23,6 +23,8 @@ from multigrain.evaluation.evaluate import read_run
 from multigrain.evaluation.tables import Table, differences_table, metric_title, number, results_table
 
 if TYPE_CHECKING:
+    from multigrain.data.joint_store import JointStore
+    from multigrain.data.store import Store
     from multigrain.evaluation.attention import AttentionScore
     from multigrain.evaluation.attention_example import ExampleMap
     from multigrain.plots import Curve
@@ -226,7 +228,7 @@ def _attention_section(comparison: Comparison) -> str:
     from multigrain.evaluation.attention_example import example_maps
     from multigrain.models import load
 
-    store = Store.open(Path(comparison.store))
+    store = _store_of(comparison)
     is_planted = comparison.oracle is not None
     scores: "dict[str, dict[str, AttentionScore]]" = {}
     maps: "list[ExampleMap]" = []
@@ -235,6 +237,7 @@ def _attention_section(comparison: Comparison) -> str:
             continue
         model = load(str(Path(row.run_folders[0]) / "checkpoints" / "best"))
         if is_planted:
+            assert isinstance(store, Store)  # several together have no oracle
             scores[row.name] = score_attention(model, store, num_utterances=ATTENTION_UTTERANCES)
         maps += example_maps(model, store, row.name, comparison.split, scores.get(row.name))
     if not maps:
@@ -251,6 +254,14 @@ def _attention_section(comparison: Comparison) -> str:
         caption += " Shown is the mean over scales and heads of the last layer."
     figure = _figure(attention_maps(maps), "Heat maps of crossmodal attention of one utterance. " + caption, caption)
     return f"<h2>Crossmodal attention of one utterance</h2>{figure}{_table(_attention_table(scores)) if any(scores.values()) else ''}"
+
+
+def _store_of(comparison: Comparison) -> "Store | JointStore":
+    from multigrain.data.store import Store
+    from multigrain.evaluation.evaluate import own_store
+
+    path = Path(comparison.store)
+    return Store.open(path) if path.is_dir() else own_store(read_run(comparison.rows[0].run_folders[0]))
 
 
 def _attention_table(scores: "dict[str, dict[str, AttentionScore]]") -> Table:

@@ -86,6 +86,11 @@ class Task:
         """Labels per utterance: 1, or one per emotion."""
         return len(self.emotions) if self.kind == "emotions" else 1
 
+    @property
+    def labels_in_words(self) -> str:
+        """What a label is, such as "scores in -3..3" or "emotions happy, sad"; tasks that agree in it can share labels."""
+        return "emotions " + ", ".join(self.emotions) if self.kind == "emotions" else f"scores in {self.minimum:g}..{self.maximum:g}"
+
     def scores(self, prediction: Float[Tensor, "batch head"]) -> Float[Tensor, "batch label"]:
         """A model's raw output as scores: the value itself, the expected value, or each emotion's probability.
 

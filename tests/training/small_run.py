@@ -21,9 +21,10 @@ def write_small_store(
     sizes: tuple[int, int, int] = (25, 9, 9),
     label: float | None = None,
     steps: int | None = None,
+    speaking: str = "text",
     seed: int = 0,
 ) -> Path:
-    """A store whose label is about the mean of the first text feature; `label` makes all of them equal, `steps` all lengths."""
+    """A store whose label is about the mean of the first feature of `speaking`; `label` makes all of them equal, `steps` all lengths."""
     generator = np.random.default_rng(seed)
     task = task or Task()
     with StoreWriter(path, task=task, features={name: FeatureSpec(dim=dim) for name, dim in widths.items()}) as writer:
@@ -32,7 +33,8 @@ def write_small_store(
                 features = {
                     name: generator.normal(size=(steps or int(generator.integers(2, 9)), dim)).astype(np.float32) for name, dim in widths.items()
                 }
-                score = float(np.clip(3 * features["text"][:, 0].mean(), -3, 3)) if label is None else label
+                middle, half = (task.maximum + task.minimum) / 2, (task.maximum - task.minimum) / 2
+                score = middle + float(np.clip(half * features[speaking][:, 0].mean(), -half, half)) if label is None else label
                 target = (generator.random(len(task.emotions)) < 0.5).astype(np.float32) if task.kind == "emotions" else score
                 writer.add(Utterance(id=f"{split}{number}", split=split, group=f"{split}-{number // 3}", features=features, label=target))
         return writer.finish()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from several_stores import joint_recipe, write_two_stores
 from small_run import changed, write_small_store
 
 from multigrain.models import load
@@ -38,6 +39,10 @@ def odd_recipe(small_recipe, tmp_path) -> Recipe:
 @pytest.mark.parametrize("modality_dropout", [{}, {"text": 0.4, "audio": 0.6, "vision": 0.6}], ids=["all modalities", "modality dropout"])
 def test_two_processes_do_what_one_does(odd_recipe, tmp_path, modality_dropout):
     recipe = changed(odd_recipe, training={"modality_dropout": modality_dropout})
+    assert_two_do_what_one_does(recipe, tmp_path)
+
+
+def assert_two_do_what_one_does(recipe: Recipe, tmp_path: Path) -> None:
     results = train_run(recipe, run_folder=tmp_path / "one", seed=0, show_progress=False)
     done = train_in_processes(recipe, tmp_path / "two", 2)
     assert done.returncode == 0, done.stderr
@@ -55,6 +60,15 @@ def test_two_processes_do_what_one_does(odd_recipe, tmp_path, modality_dropout):
     )
     assert done.stderr.count("epoch   1/3") == 1  # one process speaks
     assert "Traceback" not in done.stderr
+
+
+def test_two_processes_draw_the_same_of_several_stores(tmp_path):
+    stores = write_two_stores(tmp_path)
+    recipe = joint_recipe([{**stores[0], "weight": 0.6}, stores[1]], loss="mse")
+    recipe = changed(recipe, model={"hidden_dropout": 0.0, "output_dropout": 0.0})
+    assert_two_do_what_one_does(recipe, tmp_path)
+    by_store = [json.loads((tmp_path / name / "results.json").read_text())["stores"] for name in ("one", "two")]
+    assert by_store[1]["voices"]["test"]["mae"] == pytest.approx(by_store[0]["voices"]["test"]["mae"], rel=1e-3)
 
 
 def test_steps_that_leave_parameters_out_do_not_stop_it(odd_recipe, tmp_path):

@@ -132,3 +132,92 @@ def test_a_nested_override_sets_one_entry_of_a_mapping():
 def test_every_recipe_of_the_package_loads():
     for name in list_recipes():
         assert load_recipe(name).name
+
+
+SEVERAL = """
+name: several
+data:
+  stores:
+    - a.store
+    - {path: data/b.store, name: voices, weight: 2.0, labels: {from_range: [1, 5], to_range: [-3, 3]}}
+    - {path: c.store, labels: {values: {0: -2, 1.5: 0, 2: 2}}}
+    - {path: d.store, labels: {values: {happy: 2, sad: -2}}}
+model: {name: lf_lstm}
+"""
+
+
+@pytest.fixture
+def several(path) -> Path:
+    path.write_text(SEVERAL)
+    return path
+
+
+def test_several_stores_are_read_with_their_weights_and_label_maps(several):
+    stores = load_recipe(several).data.stores
+    assert load_recipe(several).data.store is None
+    assert [source.path for source in stores] == [str(several.parent / name) for name in ("a.store", "data/b.store", "c.store", "d.store")]
+    assert load_recipe(several).data.store_names == ("a", "voices", "c", "d")
+    assert [source.weight for source in stores] == [1.0, 2.0, 1.0, 1.0]
+    assert stores[0].labels is None
+    assert (stores[1].labels.from_range, stores[1].labels.to_range) == ((1.0, 5.0), (-3.0, 3.0))
+    assert stores[2].labels.values == {0.0: -2.0, 1.5: 0.0, 2.0: 2.0}
+    assert stores[3].labels.values == {"happy": 2.0, "sad": -2.0}
+
+
+def test_several_stores_survive_their_own_yaml(several):
+    recipe = load_recipe(several)
+    several.write_text(recipe.to_yaml())
+    assert load_recipe(several) == recipe
+    assert recipe_from_dict(recipe.to_dict()) == recipe
+    assert "store" not in recipe.to_dict()["data"]
+
+
+def test_the_section_of_one_store_is_as_it_was(path):
+    assert list(load_recipe(path).to_dict()["data"]) == ["store", "modalities", "normalise", "clip"]
+
+
+def test_several_stores_are_overridden_whole_and_by_entry(several, path):
+    stores = load_recipe(
+        several, ["data.stores.0.weight=0.5", "data.stores.1.labels.to_range=[-1, 1]", "data.stores.2.labels.values.2=3"]
+    ).data.stores
+    assert (stores[0].path, stores[0].weight) == (str(several.parent / "a.store"), 0.5)
+    assert stores[1].labels.to_range == (-1.0, 1.0)
+    assert stores[2].labels.values == {0.0: -2.0, 1.5: 0.0, 2.0: 3.0}
+    stores = load_recipe(several, ["data.stores.0.labels.values={0: -1, 1: 1}", "data.stores.1=e.store", "data.stores.2.labels=null"]).data.stores
+    assert stores[0].labels.values == {0.0: -1.0, 1.0: 1.0}
+    assert (stores[1].name, stores[1].labels, stores[2].labels) == ("e", None, None)
+    stores = load_recipe(several, ["data.stores=[x.store, {path: y.store}]", "data.stores.1.weight=3"]).data.stores
+    assert [(source.name, source.weight) for source in stores] == [("x", 1.0), ("y", 3.0)]
+    single = load_recipe(several, ["data.stores=null", "data.store=z.store"])
+    assert (single.data.store, single.data.stores) == (str(several.parent / "z.store"), None)
+    path.write_text(TEXT)
+    assert load_recipe(path, ["data.store=null", "data.stores=[x.store]"]).data.store_names == ("x",)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.store=z.store", r"both data.store and data.stores are given; expected one of them. Leave one out; .*data.store=null beside"),
+        ("data.stores=null", r"the key 'data.store' is missing. Write `data: {store: .*}`, or `data: {stores: \[a.store, b.store\]}`"),
+        ("data.stores=[]", r"data.stores is \[\]; expected at least one store"),
+        ("data.stores=a.store", r"data.stores is 'a.store'; expected a list of stores, such as \[a.store, {path: b.store, weight: 2.0}\]"),
+        ("data.stores.4=e.store", r"names the entry '4' of a list of 4; expected a number from 0 to 3"),
+        ("data.stores.first.weight=2", r"names the entry 'first' of a list of 4; expected a number from 0 to 3"),
+        ("data.stores.1.wieght=2", r"unknown key 'data.stores.1.wieght'. Did you mean 'data.stores.1.weight'\?"),
+        ("data.stores.1.weight=0", r"data.stores.1: weight is 0.0; expected a positive number"),
+        ("data.stores.1.weight=much", r"data.stores.1.weight is 'much'; expected a number"),
+        ("data.stores.1.name=x/y", r"data.stores.1: name is 'x/y'; expected one without '/'"),
+        ("data.stores.1.name=c", r"data.stores names two stores 'c': data/b.store and c.store. Give one of them another name"),
+        ("data.stores.1={weight: 2}", r"the key 'data.stores.1.path' is missing. Write each entry of data.stores as a path, or as"),
+        ("data.stores.1=[a]", r"the section 'data.stores.1' holds \['a'\]; expected a mapping"),
+        ("data.stores.1.labels={from_range: [1, 5]}", r"data.stores.1.labels: labels gives from_range; expected either from_range and to_range"),
+        ("data.stores.1.labels.from_range=[1]", r"data.stores.1.labels.from_range is '\[1\]'; expected"),
+        ("data.stores.1.labels.from_range=[1, 1]", r"data.stores.1.labels: labels.from_range is \[1.0, 1.0\]; expected two different finite numbers"),
+        ("data.stores.1.labels=high", r"the section 'data.stores.1.labels' holds 'high'; expected a mapping"),
+        ("data.stores.2.labels.values=[1]", r"data.stores.2.labels.values is \[1\]; expected a mapping of labels to scores"),
+        ("data.stores.2.labels.values={0: low}", r"data.stores.2.labels.values.0 is 'low'; expected a number"),
+    ],
+)
+def test_what_is_wrong_with_several_stores_is_named(several, override, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(several, [override])

@@ -169,3 +169,16 @@ def test_modality_dropout_is_the_same_after_a_kill(whole_run, tmp_path, die_in, 
     assert run(values, tmp_path / "run", resume=False, die_in=die_in, count=count) == -signal.SIGKILL
     assert run(values, tmp_path / "run", resume=True) == 0
     assert_equal_runs(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("die_in", "count"), [("append", 4), ("torch.save", 3)])
+def test_several_stores_are_drawn_the_same_after_a_kill(whole_run, tmp_path, die_in, count):
+    from several_stores import write_two_stores
+
+    plain, _, _ = whole_run
+    stores = write_two_stores(tmp_path)
+    values = {**plain, "data": {"stores": [{**stores[0], "weight": 0.6}, stores[1]], "normalise": True}}
+    assert run(values, tmp_path / "whole", resume=False) == 0
+    assert run(values, tmp_path / "run", resume=False, die_in=die_in, count=count) == -signal.SIGKILL
+    assert run(values, tmp_path / "run", resume=True) == 0
+    assert_equal_runs(tmp_path / "run", tmp_path / "whole")

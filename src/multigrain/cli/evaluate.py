@@ -39,17 +39,27 @@ def evaluate(
         raise RecipeError(f"--plot {plot} is given without --robustness, whose picture it names. Add --robustness, or leave --plot out.")
     import json
 
-    from multigrain.evaluation.evaluate import evaluate_run
+    from multigrain.evaluation.evaluate import evaluate_run, evaluate_stores_of_run
     from multigrain.evaluation.tables import metric_table, null_for_nan, to_rich, zero_attention_table
     from multigrain.evaluation.zero_attention import zero_attention_of_run
 
     values = evaluate_run(run, store, split, convention)
+    by_store = evaluate_stores_of_run(run, split, convention) if store is None else {}
     zeros = zero_attention_of_run(run, store, split)
     if as_json:
-        result = {"run": str(run), "store": None if store is None else str(store), "split": split, "convention": convention, "metrics": values}
-        typer.echo(json.dumps(null_for_nan(result | ({"zero_attention": zeros} if zeros else {})), indent=2))
+        result: dict[str, object] = {
+            "run": str(run),
+            "store": None if store is None else str(store),
+            "split": split,
+            "convention": convention,
+            "metrics": values,
+        }
+        result |= ({"stores": by_store} if by_store else {}) | ({"zero_attention": zeros} if zeros else {})
+        typer.echo(json.dumps(null_for_nan(result), indent=2))
         return
     _console().print(to_rich(metric_table(values, f"{run}: {split} split, convention {convention}")))
+    for name, own in by_store.items():
+        _console().print(to_rich(metric_table(own, f"of these, those of the store {name}")))
     if zeros:
         _console().print(to_rich(zero_attention_table(zeros)))
 

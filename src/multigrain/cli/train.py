@@ -72,19 +72,26 @@ def _train_all(runs: "list[tuple[Recipe, Path, int]]", *, resume: bool, overwrit
         _print_results(results, runs[0][1] if len(runs) == 1 else runs[0][1].parent)
 
 
+def _columns(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The metrics of each split, and of each store's test split where there are several."""
+    stores = {f"test of {store}": own["test"] for store, own in result.get("stores", {}).items() if "test" in own}
+    return {**result["splits"], **stores}
+
+
 def _print_results(results: list[dict[str, Any]], folder: Path) -> None:
     from statistics import mean, stdev
 
     from rich.console import Console
     from rich.table import Table
 
-    splits = list(results[0]["splits"])
+    scored = [_columns(result) for result in results]
+    splits = list(scored[0])
     over = f"mean ± standard deviation of {len(results)} seeds" if len(results) > 1 else f"seed {results[0]['seed']}"
     table = Table("metric", *splits, title=f"{results[0]['model']}, {over}", title_justify="left")
-    for metric in dict.fromkeys(name for split in splits for name in results[0]["splits"][split]):
+    for metric in dict.fromkeys(name for split in splits for name in scored[0][split]):
         cells = []
         for split in splits:
-            values = [result["splits"][split].get(metric) for result in results]
+            values = [columns[split].get(metric) for columns in scored]
             known = [value for value in values if value is not None]
             spread = f" ± {stdev(known):.4f}" if len(known) > 1 else ""
             cells.append(f"{mean(known):.4f}{spread}" if known else "undefined")

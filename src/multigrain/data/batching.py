@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Int
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from multigrain.data.joint_split import JointSplit
 from multigrain.data.store import Split
+from multigrain.data.store_draw import StoreDraw
 from multigrain.errors import DataError
 from multigrain.schema import Batch
 
@@ -20,7 +22,7 @@ _LENGTH_NOISE = 0.1  # relative; without it a data set smaller than one window w
 
 
 class LengthBucketSampler(Sampler[list[int]]):
-    """Lists of indices, one a batch; every utterance comes once an epoch.
+    """Lists of indices, one a batch; every utterance comes once an epoch, or as often as `draw` says.
 
     Each epoch the utterances are shuffled, sorted by (slightly noisy) length within windows of 50 batches, cut into batches,
     and the batches shuffled. The same seed and epoch give the same batches.
@@ -38,11 +40,12 @@ class LengthBucketSampler(Sampler[list[int]]):
             utterance that is longer by itself is a batch of its own.
         shuffle: False gives the utterances in ascending order of length, the same each epoch.
         seed: of the shuffling.
+        draw: chooses the utterances of each epoch, where several stores are sampled by weight; None for all, once.
         num_replicas: number of processes.
         rank: this process, 0 .. num_replicas - 1.
 
     Raises:
-        DataError: no budget, a budget below what the processes need, no utterances, or fewer than processes.
+        DataError: no budget, a budget below what the processes need, no utterances, or fewer in an epoch than processes.
     """
 
     def __init__(
@@ -55,18 +58,24 @@ class LengthBucketSampler(Sampler[list[int]]):
         seed: int,
         num_replicas: int = 1,
         rank: int = 0,
+        draw: StoreDraw | None = None,
     ):
+        self._draw = draw
         self._steps = _stacked(lengths)
         _check_budget(batch_utterances, batch_steps, num_replicas, rank)
-        if self._steps.shape[1] < num_replicas:
+        if self.num_utterances < num_replicas:
             raise DataError(
-                f"{self._steps.shape[1]} utterances cannot be dealt among {num_replicas} processes: each needs at least one. "
-                "Train in fewer processes."
+                f"{self.num_utterances} utterances cannot be dealt among {num_replicas} processes: each needs at least one. Train in fewer processes."
             )
         self.batch_utterances, self.batch_steps = batch_utterances, batch_steps
         self.shuffle, self.seed, self.num_replicas, self.rank = shuffle, seed, num_replicas, rank
         self.epoch = 0
         self._batches: list[list[int]] | None = None
+
+    @property
+    def num_utterances(self) -> int:
+        """How many all processes together take an epoch."""
+        return self._steps.shape[1] if self._draw is None else self._draw.num_utterances
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch, 0 or more, whose batches come next."""
@@ -100,13 +109,14 @@ class LengthBucketSampler(Sampler[list[int]]):
 
     def _order(self, generator: np.random.Generator) -> np.ndarray:
         """All indices in the order in which they are cut into batches."""
-        cost = self._steps.sum(axis=0).astype(np.float64)
+        drawn = np.arange(self._steps.shape[1]) if self._draw is None else self._draw.indices(self.epoch)
+        cost = self._steps.sum(axis=0).astype(np.float64)[drawn]
         if not self.shuffle:
-            return np.argsort(cost, kind="stable")
+            return drawn[np.argsort(cost, kind="stable")]
         order = generator.permutation(cost.size)
         noisy = cost[order] * generator.uniform(1.0 - _LENGTH_NOISE, 1.0 + _LENGTH_NOISE, cost.size)
         window = np.arange(cost.size) // (_BATCHES_PER_WINDOW * self._typical_batch())
-        return order[np.lexsort((noisy, window))]
+        return drawn[order[np.lexsort((noisy, window))]]
 
     def _typical_batch(self) -> int:
         sizes = [] if self.batch_utterances is None else [self.batch_utterances]
@@ -171,7 +181,7 @@ def _fill(batches: list[np.ndarray], smallest: int) -> list[np.ndarray]:
 class _BatchesOf(Dataset[Batch]):
     """A split as a data set whose items are batches: what it is asked for is a list of indices."""
 
-    def __init__(self, split: Split, modalities: Sequence[str] | None):
+    def __init__(self, split: Split | JointSplit, modalities: Sequence[str] | None):
         self.split, self.modalities = split, modalities
 
     def __len__(self) -> int:
@@ -182,7 +192,12 @@ class _BatchesOf(Dataset[Batch]):
 
 
 def data_loader(
-    split: Split, sampler: Sampler[list[int]], *, modalities: Sequence[str] | None = None, num_workers: int = 0, pin_memory: bool = False
+    split: Split | JointSplit,
+    sampler: Sampler[list[int]],
+    *,
+    modalities: Sequence[str] | None = None,
+    num_workers: int = 0,
+    pin_memory: bool = False,
 ) -> DataLoader[Batch]:
     """A loader that gives the sampler's batches of a split.
 

@@ -107,6 +107,10 @@ class Split(Dataset[Utterance]):
         self._check_modalities([modality])
         return self._tensors[f"{modality}/values"]
 
+    def num_steps(self, modality: str) -> int:
+        """Rows of `values`: steps of all sequences of a modality, those that utterances share in a context counted once."""
+        return len(self.values(modality))
+
     def _check_modalities(self, modalities: Sequence[str]) -> None:
         unknown = [name for name in modalities if name not in self.modalities]
         if unknown:
@@ -221,6 +225,9 @@ class Store:
         self.splits: dict[str, Split] = {
             name: Split(path, name, manifest["splits"][name]["count"], self.features) for name in SPLITS if name in manifest["splits"]
         }
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     @classmethod
     def open(cls, path: str | Path) -> "Store":

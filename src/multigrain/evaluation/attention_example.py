@@ -11,6 +11,8 @@ from torch import Tensor
 from multigrain.evaluation.attention import DIRECTIONS, AttentionScore
 
 if TYPE_CHECKING:
+    from multigrain.data.joint_split import JointSplit
+    from multigrain.data.joint_store import JointStore
     from multigrain.data.planted import Binding
     from multigrain.data.store import Split, Store
     from multigrain.models.base import MultimodalModel
@@ -41,7 +43,7 @@ class ExampleMap:
 
 
 def example_maps(
-    model: "MultimodalModel", store: "Store", name: str, split: str = "test", scores: dict[str, AttentionScore] | None = None
+    model: "MultimodalModel", store: "Store | JointStore", name: str, split: str = "test", scores: dict[str, AttentionScore] | None = None
 ) -> list[ExampleMap]:
     """The attention of one utterance's words, one map per direction into the text that the model has.
 
@@ -64,12 +66,14 @@ def example_maps(
         attention = model(batch, with_attention=True).attention
     record = chosen.records[index]
     count = int(chosen.lengths("text")[index])
+    if count == 0:  # of several stores, none has text together with the rest
+        return []
     words = tuple(record.get("words") or ())
     words = words if len(words) == count else tuple(f"step {step}" for step in range(count))
     maps = []
     for direction, field in DIRECTIONS.items():
-        if attention.get(direction):
-            source = direction.split("_")[0]
+        source = direction.split("_")[0]
+        if attention.get(direction) and chosen.lengths(source)[index] > 0:
             weights, shown = _chosen_weights(attention[direction], (scores or {}).get(direction))
             real = weights[:count, : int(chosen.lengths(source)[index])]
             own = [] if bindings is None else bindings[chosen.ids[index]]
@@ -78,13 +82,13 @@ def example_maps(
     return maps
 
 
-def _bindings_or_none(store: "Store") -> "dict[str, list[Binding]] | None":
+def _bindings_or_none(store: "Store | JointStore") -> "dict[str, list[Binding]] | None":
     from multigrain.data.planted import read_bindings
 
-    return read_bindings(store.path) if "planted" in (store.manifest.get("extra") or {}) else None
+    return read_bindings(str(store)) if "planted" in (store.manifest.get("extra") or {}) else None
 
 
-def _example_index(split: "Split", bindings: "dict[str, list[Binding]] | None") -> int:
+def _example_index(split: "Split | JointSplit", bindings: "dict[str, list[Binding]] | None") -> int:
     """The first utterance of middle length; on planted data with a stressed and a contradicted word besides."""
     low, high = EXAMPLE_WORDS
     present = np.min([split.lengths(name) for name in split.modalities], axis=0) > 0

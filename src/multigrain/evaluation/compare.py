@@ -48,6 +48,8 @@ def compare(
         RecipeError: an unknown recipe, reference or metric; two recipes of one name; recipes on different stores.
         DataError: no run completed.
     """
+    from multigrain.training.open_data import open_data
+
     runs = plan_runs(recipes, seeds=seeds, runs_root=Path(runs_root), workers=workers, overrides=overrides)
     names = list(dict.fromkeys(run.name for run in runs))
     if reference is not None and reference not in names:
@@ -57,7 +59,7 @@ def compare(
     completed = {name: [read_run(run.folder) for run in runs if run.name == name and (name, run.seed) not in failed] for name in names}
     return summarise(
         {name: facts for name, facts in completed.items() if facts},
-        store=runs[0].recipe.data.store,
+        store=open_data(runs[0].recipe),
         reference=reference,
         metrics=metrics,
         convention=convention,
@@ -74,7 +76,7 @@ def plan_runs(
     Raises:
         RecipeError: no recipe or seed, two recipes of one name, recipes on different stores, or a recipe that is wrong.
     """
-    from multigrain.data.store import Store
+    from multigrain.training.open_data import open_data
     from multigrain.training.recipe_file import find_recipe, load_recipe
 
     seed_list = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
@@ -86,12 +88,14 @@ def plan_runs(
     if workers > 1 and not any(override.startswith("training.num_threads=") for override in given):
         given = (*given, "training.num_threads=1")
     named: dict[str, PlannedRun] = {}
+    stores: dict[str, str] = {}
     for source in recipes:
         recipe = load_recipe(source, given)
         name = recipe.name
         if name in named:
             raise RecipeError(f"Two of the recipes compared are called {name!r}, so their runs would share a folder. Change `name:` in one of them.")
-        fingerprint = Store.open(recipe.data.store).fingerprint
+        store = open_data(recipe)
+        stores[name] = str(store)
         folder = runs_root / name
         named[name] = PlannedRun(
             name=name,
@@ -100,14 +104,14 @@ def plan_runs(
             overrides=given,
             seed=0,
             folder=folder,
-            store_fingerprint=fingerprint,
+            store_fingerprint=store.fingerprint,
         )
     first = next(iter(named.values()))
     for other in named.values():
         if other.store_fingerprint != first.store_fingerprint:
             raise RecipeError(
-                f"The recipes train on different data: {first.name} on {first.recipe.data.store}, {other.name} on {other.recipe.data.store}. "
-                "A comparison needs one store; give it with the override data.store=STORE."
+                f"The recipes train on different data: {first.name} on {stores[first.name]}, {other.name} on {stores[other.name]}. "
+                "A comparison needs one store, or the same ones with the same names and label maps; give it with the override data.store=STORE."
             )
     return [_with_seed(run, seed) for seed in seed_list for run in named.values()]
 

@@ -20,6 +20,7 @@ from multigrain.models.base import PaperResult
 from multigrain.schema import Task
 
 if TYPE_CHECKING:
+    from multigrain.data.joint_store import JointStore
     from multigrain.data.store import Store
 
 NOT_CROSSMODAL: tuple[str, ...] = ("unimodal", "lf_lstm")
@@ -68,7 +69,7 @@ class Comparison:
         task: what was predicted.
         split, convention: what the numbers were measured on, and how.
         num_utterances: of that split.
-        store, store_fingerprint: the data.
+        store, store_fingerprint: the data; of several stores their paths, with commas between.
         oracle: on planted data: metric -> value of the best possible prediction on this split; None otherwise.
         baseline: name of the best row that is not crossmodal, on planted data; None otherwise.
         failures: runs that ended without results.
@@ -99,7 +100,7 @@ class Comparison:
 def summarise(
     completed: Mapping[str, Sequence[RunFacts]],
     *,
-    store: str | Path,
+    store: "str | Path | Store | JointStore",
     reference: str | None = None,
     metrics: Sequence[str] | None = None,
     convention: str = "default",
@@ -110,7 +111,7 @@ def summarise(
 
     Args:
         completed: name -> its completed runs, one a seed, at least one.
-        store: that all of them were trained on.
+        store: that all of them were trained on, open or by its path.
         reference, metrics, convention, split: as for `compare`.
         failures: runs to mention as failed.
 
@@ -123,12 +124,13 @@ def summarise(
         raise DataError(f"Not one run completed, so there is nothing to compare. {reasons}")
     from multigrain.data.store import Store
 
-    opened = Store.open(Path(store))
+    opened = Store.open(Path(store)) if isinstance(store, (str, Path)) else store
     task = next(iter(completed.values()))[0].task
     names = _metric_names(task, convention, metrics)
     predictions = {name: [run.predictions(split) for run in runs] for name, runs in completed.items()}
     chosen = reference if reference is not None and reference in completed else list(completed)[-1]
-    rows = [_row(name, runs, predictions, chosen, task, convention, names, f"{name} {opened.path.name}") for name, runs in completed.items()]
+    own = opened.path.name if isinstance(opened, Store) else ""  # published rows are of one data set
+    rows = [_row(name, runs, predictions, chosen, task, convention, names, f"{name} {own}") for name, runs in completed.items()]
     oracle = _oracle(opened, split)
     baseline = _best_baseline(rows) if oracle is not None else None
     if oracle is not None and baseline is not None:
@@ -141,7 +143,7 @@ def summarise(
         split=split,
         convention=convention,
         num_utterances=len(predictions[chosen][0].ids),
-        store=str(opened.path),
+        store=str(opened),
         store_fingerprint=opened.fingerprint,
         oracle=oracle,
         baseline=None if baseline is None else baseline.name,
@@ -149,7 +151,7 @@ def summarise(
     )
 
 
-def _oracle(store: "Store", split: str) -> dict[str, float] | None:
+def _oracle(store: "Store | JointStore", split: str) -> dict[str, float] | None:
     """The metrics of a planted store's best possible prediction, which no other store knows."""
     planted = (store.manifest.get("extra") or {}).get("planted") or {}
     return (planted.get("oracle") or {}).get(split)

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multigrain.errors import CheckpointError, DataError
+from multigrain.evaluation.by_store import metrics_by_store
 from multigrain.evaluation.predict import Predictions, predict_split, read_predictions
 from multigrain.metrics import compute_metrics
 from multigrain.schema import Task
 
 if TYPE_CHECKING:
+    from multigrain.data.joint_store import JointStore
     from multigrain.data.store import Store
     from multigrain.models.base import MultimodalModel
 
@@ -123,6 +125,28 @@ def evaluate_run(
     return score(task, predictions, split, convention)
 
 
+def evaluate_stores_of_run(run_folder: str | os.PathLike[str], split: str = "test", convention: str = "default") -> dict[str, dict[str, float]]:
+    """The metrics of a run on each of the stores that it was trained on, from its own predictions.
+
+    Args:
+        run_folder, split, convention: as for `evaluate_run`.
+
+    Returns:
+        Store's name -> metric -> value; empty for a run on a single store.
+
+    Raises:
+        DataError: no such run, split or predictions; a split without labels.
+    """
+    facts = read_run(run_folder)
+    names = [str(entry["name"]) for entry in facts.run.get("stores", ())]
+    if not names:
+        return {}
+    task, predictions = facts.task, facts.predictions(split)
+    if predictions.labels is None:
+        raise DataError(f"The split {split!r} has no labels, so there is nothing to score against. Evaluate a labelled split.")
+    return metrics_by_store(task, predictions.scores, predictions.labels, predictions.ids, names, convention)
+
+
 def score(task: Task, predictions: Predictions, split: str, convention: str) -> dict[str, float]:
     """The metrics of predictions, unrounded (see `multigrain.metrics.compute_metrics`).
 
@@ -134,31 +158,49 @@ def score(task: Task, predictions: Predictions, split: str, convention: str) -> 
     return compute_metrics(task, predictions.scores, predictions.labels, convention, predictions.ids)
 
 
-def open_model_and_store(facts: RunFacts, path: "str | os.PathLike[str]") -> "tuple[MultimodalModel, Store]":
-    """A run's best checkpoint, and a store that it can predict.
+def open_model_and_store(facts: RunFacts, path: "str | os.PathLike[str] | None") -> "tuple[MultimodalModel, Store | JointStore]":
+    """A run's best checkpoint, and a store that it can predict: that at a path, or without one what the run was trained on.
 
     Raises:
-        StoreError: there is no such store.
+        DataError: there is no such store, or the run's own is gone or has changed.
         CheckpointError: the run has no checkpoint, or the store's features or task are not those that the model was trained on.
     """
     from multigrain.data.store import Store
     from multigrain.models import load
     from multigrain.training.compatibility import check_features
 
-    store = Store.open(Path(path))
+    store = own_store(facts) if path is None else Store.open(Path(path))
     model = load(str(facts.folder / "checkpoints" / "best"))
     check_features(model, store)
     _check_labels(model, store)
     return model, store
 
 
-def _check_labels(model: "MultimodalModel", store: "Store") -> None:
-    if _label_kind(model.task) != _label_kind(store.task):
+def _check_labels(model: "MultimodalModel", store: "Store | JointStore") -> None:
+    if model.task.labels_in_words != store.task.labels_in_words:
         raise CheckpointError(
-            f"The {model.name} model predicts {_label_kind(model.task)}, but {store.path} is labelled with {_label_kind(store.task)}. "
+            f"The {model.name} model predicts {model.task.labels_in_words}, but {store} is labelled with {store.task.labels_in_words}. "
             "Evaluate it on a store with the labels that it was trained on."
         )
 
 
-def _label_kind(task: Task) -> str:
-    return "emotions " + ", ".join(task.emotions) if task.kind == "emotions" else f"scores in {task.minimum:g}..{task.maximum:g}"
+def own_store(facts: RunFacts) -> "Store | JointStore":
+    """The store, or the stores, that a run was trained on, after checking that the content still is the same.
+
+    Raises:
+        DataError: a store is gone or has changed.
+    """
+    from multigrain.data.store import Store
+    from multigrain.training.open_data import open_data
+    from multigrain.training.run_folder import RunFolder
+
+    paths = [str(entry["path"]) for entry in facts.run.get("stores", ())] or [str(facts.run.get("store", ""))]
+    for path in paths:
+        if not os.path.isdir(path):
+            raise DataError(f"The run {facts.folder} was trained on the store {path!r}, which is not there. Say where it is now with --store.")
+    store = open_data(RunFolder(facts.folder).recipe()) if "stores" in facts.run else Store.open(paths[0])
+    if store.fingerprint != facts.run.get("store_fingerprint"):
+        raise DataError(
+            f"The store {store} has changed since the run {facts.folder} was trained on it. Name it with --store to evaluate on it as it is now."
+        )
+    return store

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from multigrain.errors import DataError
-from multigrain.evaluation.evaluate import RunFacts, open_model_and_store, read_run, score
+from multigrain.evaluation.evaluate import open_model_and_store, read_run, score
 from multigrain.evaluation.missing_frames import FRAME_SEED, MissingFrames
 from multigrain.evaluation.predict import predict_split
 from multigrain.schema import MODALITIES, Batch
 
 if TYPE_CHECKING:
+    from multigrain.data.joint_split import JointSplit
     from multigrain.data.store import Split
     from multigrain.models.base import MultimodalModel
 
@@ -119,7 +119,7 @@ def missing_frame_conditions(modalities: Sequence[str], rates: Sequence[float] =
 
 def measure_robustness(
     model: "MultimodalModel",
-    split: "Split",
+    split: "Split | JointSplit",
     *,
     convention: str = "default",
     rates: Sequence[float] = MISSING_RATES,
@@ -158,7 +158,7 @@ def measure_robustness(
     )
 
 
-def _measure(model: "MultimodalModel", split: "Split", condition: Condition, frames: MissingFrames, convention: str) -> ConditionResult:
+def _measure(model: "MultimodalModel", split: "Split | JointSplit", condition: Condition, frames: MissingFrames, convention: str) -> ConditionResult:
     without_input = 0
 
     def alter(batch: Batch, indices: np.ndarray) -> Batch:
@@ -212,19 +212,5 @@ def robustness_of_run(
         CheckpointError: the run has no checkpoint, or the store's features or task are not those that the model was trained on.
     """
     facts = read_run(run_folder)
-    model, opened = open_model_and_store(facts, _own_store(facts) if store is None else store)
+    model, opened = open_model_and_store(facts, store)
     return measure_robustness(model, opened.split(split), convention=convention, progress=progress)
-
-
-def _own_store(facts: RunFacts) -> str:
-    """The path of the store that a run was trained on, after checking that it still is that store."""
-    from multigrain.data.store import Store
-
-    path = str(facts.run.get("store", ""))
-    if not os.path.isdir(path):
-        raise DataError(f"The run {facts.folder} was trained on the store {path!r}, which is not there. Say where it is now with --store.")
-    if Store.open(path).fingerprint != facts.run.get("store_fingerprint"):
-        raise DataError(
-            f"The store {path} has changed since the run {facts.folder} was trained on it. Name it with --store to evaluate on it as it is now."
-        )
-    return path

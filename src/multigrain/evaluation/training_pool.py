@@ -171,9 +171,8 @@ def _difference(run: PlannedRun, folder: RunFolder) -> str | None:
 
 def _flat(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide a run's numbers, by dotted name; the store counts by its content alone."""
-    sections = {name: section for name, section in recipe.to_dict().items() if isinstance(section, dict)}
-    ignored = {"data.store", *(f"training.{key}" for key in KEYS_WITHOUT_EFFECT)}
-    flat = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
+    ignored = {f"training.{key}" for key in KEYS_WITHOUT_EFFECT}
+    flat = {f"{name}.{key}": value for name, section in recipe.decisive().items() for key, value in section.items()}
     return {key: value for key, value in flat.items() if key not in ignored}
 
 

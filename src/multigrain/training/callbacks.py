@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
+from multigrain.evaluation.by_store import metrics_by_store
 from multigrain.losses import task_loss
 from multigrain.metrics import compute_metrics
 from multigrain.training.module import TrainingModule
@@ -69,6 +70,9 @@ class EpochRecorder(Callback):
             warnings.simplefilter("ignore", UserWarning)  # a constant prediction is nothing to warn of in the first epochs
             scores = task.scores(module.valid_prediction).numpy()
             valid = compute_metrics(task, scores, module.valid_label.numpy(), self.recipe.evaluation.convention)
+            valid_of = metrics_by_store(
+                task, scores, module.valid_label.numpy(), module.valid_ids, self.recipe.data.store_names, self.recipe.evaluation.convention
+            )
         valid_loss = task_loss(task, module.valid_prediction, module.valid_label, module.loss).item()
         monitor = self.recipe.training.monitor
         score = valid_loss if monitor == "valid_loss" else valid[monitor]
@@ -81,7 +85,7 @@ class EpochRecorder(Callback):
             "valid_loss": valid_loss,
             "learning_rate": module.learning_rate,
             "valid": valid,
-        }
+        } | ({"valid_by_store": valid_of} if valid_of else {})
         self.timing = self._timing(module)
         if trainer.is_global_zero:
             self._write(trainer, module, is_kept)
@@ -92,7 +96,7 @@ class EpochRecorder(Callback):
         return {
             "epoch": module.progress.epoch,
             "seconds": now - self._started,
-            "utterances_per_second": len(module.train_batches.split) / max(1e-9, self._trained - self._started),
+            "utterances_per_second": module.train_batches.bucket_sampler.num_utterances / max(1e-9, self._trained - self._started),
             "padding_waste": module.train_batches.bucket_sampler.padding_waste(),
         }
 
@@ -117,6 +121,7 @@ def log_epoch(loggers: list[Any], record: dict[str, Any], timing: dict[str, Any]
     """Passes an epoch's numbers to TensorBoard, CSV and the others."""
     values = {key: record[key] for key in ("train_loss", "valid_loss", "learning_rate")}
     values |= {f"valid/{name}": value for name, value in record["valid"].items()}
+    values |= {f"valid/{store}/{name}": value for store, own in record.get("valid_by_store", {}).items() for name, value in own.items()}
     values |= {name: timing[name] for name in ("seconds", "utterances_per_second", "padding_waste")}
     known = {name: value for name, value in finite(values).items() if value is not None}
     for logger in loggers:
@@ -137,7 +142,7 @@ class ConsoleProgress(Callback):
         model, module = pl_module.model, pl_module
         parameters = sum(parameter.numel() for parameter in model.parameters())
         self._print(
-            f"{model.name}: {parameters:,} parameters; {len(module.train_batches.split):,} utterances to train on, "
+            f"{model.name}: {parameters:,} parameters; {module.train_batches.bucket_sampler.num_utterances:,} utterances to train on, "
             f"{len(module.valid_batches.split):,} to validate; {len(module.train_batches):,} steps an epoch, at most {module.recipe.epochs} epochs"
         )
 

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from multigrain.data.joint_split import JointSplit
+from multigrain.data.joint_store import JointStore
 from multigrain.data.store import Split, Store
 from multigrain.errors import CheckpointError, DataError
 from multigrain.models.base import MultimodalModel
 from multigrain.schema import MODALITIES
 
 
-def choose_modalities(store: Store, readable: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
+def choose_modalities(store: Store | JointStore, readable: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
     """The modalities to train on, in the usual order.
 
     Args:
@@ -24,19 +26,39 @@ def choose_modalities(store: Store, readable: Sequence[str], wanted: Sequence[st
     missing = [name for name in wanted or () if name not in store.features]
     if missing:
         raise DataError(
-            f"The recipe asks for the modality {missing[0]!r} (data.modalities), but the store {store.path} has only "
-            f"{', '.join(store.features)}. Change data.modalities, or convert the data set with that modality."
+            f"The recipe asks for the modality {missing[0]!r} (data.modalities), but the store {store} has only "
+            f"{', '.join(_modalities_of(store))}. Change data.modalities, or convert the data set with that modality."
         )
     chosen = tuple(name for name in MODALITIES if name in store.features and name in readable and (wanted is None or name in wanted))
     if not chosen:
         raise DataError(
-            f"The model reads {', '.join(readable)}, but of these the recipe and the store {store.path} leave none "
-            f"(the store has {', '.join(store.features)}). Change data.modalities or the model."
+            f"The model reads {', '.join(readable)}, but of these the recipe and the store {store} leave none "
+            f"(the store has {', '.join(_modalities_of(store))}). Change data.modalities or the model."
         )
     return chosen
 
 
-def check_features(model: MultimodalModel, store: Store) -> None:
+def _modalities_of(store: Store | JointStore) -> list[str]:
+    """All that there are, whether the recipe asks for them or not."""
+    stores = store.stores.values() if isinstance(store, JointStore) else [store]
+    return [name for name in MODALITIES if any(name in own.features for own in stores)]
+
+
+def check_every_store_is_read(model: MultimodalModel, store: Store | JointStore) -> None:
+    """Checks that each of several stores has something that the model reads.
+
+    Raises:
+        DataError: one of them has not.
+    """
+    for name, own in store.stores.items() if isinstance(store, JointStore) else ():
+        if not set(own.features) & set(model.features):
+            raise DataError(
+                f"The model reads {', '.join(model.features)}, of which the store {name!r} ({own}) has none: it has {', '.join(own.features)}. "
+                "Leave it out of data.stores, or change data.modalities or the model."
+            )
+
+
+def check_features(model: MultimodalModel, store: Store | JointStore) -> None:
     """Checks that a store holds the features that a model was trained on.
 
     Raises:
@@ -47,12 +69,12 @@ def check_features(model: MultimodalModel, store: Store) -> None:
         difference = "it is not in the store" if other is None else spec.difference(other)
         if difference is not None:
             raise CheckpointError(
-                f"The model was trained on other {name} features than the store {store.path} holds: {difference} (model against store). "
+                f"The model was trained on other {name} features than the store {store} holds: {difference} (model against store). "
                 "Its predictions there would mean nothing. Use a store made with the same extractor, or train a new model on this one."
             )
 
 
-def check_alignment(model: MultimodalModel, splits: Sequence[Split]) -> None:
+def check_alignment(model: MultimodalModel, splits: Sequence[Split | JointSplit]) -> None:
     """Checks that all modalities have one step a word, where the model needs it.
 
     Raises:
@@ -74,7 +96,7 @@ def check_alignment(model: MultimodalModel, splits: Sequence[Split]) -> None:
             )
 
 
-def check_labels(split: Split, label_dim: int) -> None:
+def check_labels(split: Split | JointSplit, label_dim: int) -> None:
     """Checks that a split can be trained or validated on.
 
     Raises:

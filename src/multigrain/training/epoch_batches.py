@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Sampler
 
 from multigrain.data.batching import LengthBucketSampler, data_loader
+from multigrain.data.joint_split import JointSplit
 from multigrain.data.store import Split
 from multigrain.schema import Batch
 from multigrain.training.modality_dropout import ModalityDropout
@@ -61,7 +62,7 @@ class EpochBatches:
 
     def __init__(
         self,
-        split: Split,
+        split: Split | JointSplit,
         sampler: LengthBucketSampler,
         *,
         modalities: Sequence[str],

@@ -26,6 +26,7 @@ class TrainingModule(lightning.LightningModule):
         progress: where the run stands.
         train_loss_sum, train_utterances: of the running epoch, over this process's utterances.
         valid_prediction, valid_label: of the last validation, over the whole split: (utterances, head_dim), (utterances, label_dim).
+        valid_ids: the utterances' ids, in the same order.
     """
 
     def __init__(self, model: MultimodalModel, recipe: TrainingRecipe, train_batches: EpochBatches, valid_batches: EpochBatches):
@@ -38,6 +39,7 @@ class TrainingModule(lightning.LightningModule):
         self.base_rates: list[float] = []
         self.train_loss_sum, self.train_utterances, self.learning_rate = 0.0, 0, 0.0
         self.valid_prediction, self.valid_label = torch.empty(0, 0), torch.empty(0, 0)
+        self.valid_ids: tuple[str, ...] = ()
         self._valid_parts: list[tuple[Tensor, Tensor, tuple[str, ...]]] = []
         self._step: tuple[BatchPart, ModelOutput, float] | None = None
 
@@ -155,11 +157,11 @@ class TrainingModule(lightning.LightningModule):
             parts = [part for process in gathered for part in process]
         self.valid_prediction = torch.cat([prediction for prediction, _, _ in parts])
         self.valid_label = torch.cat([label for _, label, _ in parts])
+        self.valid_ids = tuple(name for _, _, names in parts for name in names)
         self._valid_parts = []
         wrong = np.flatnonzero(~torch.isfinite(self.valid_prediction).all(dim=1).numpy())
         if wrong.size:
-            ids = [name for _, _, names in parts for name in names]
-            self._stop("a validation prediction", math.nan, tuple(ids[index] for index in wrong[:10]))
+            self._stop("a validation prediction", math.nan, tuple(self.valid_ids[index] for index in wrong[:10]))
 
     def train_loss(self) -> float:
         """Mean loss over the epoch's utterances, those of all processes."""

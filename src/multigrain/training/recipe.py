@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
+from multigrain.data.joint_store import StoreSource, check_names
 from multigrain.errors import RecipeError
 from multigrain.schema import MODALITIES, Task
 
@@ -25,25 +26,51 @@ def require(is_right: bool, key: str, value: object, expected: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe:
-    """What is trained on.
+    """What is trained on: either one store or several.
 
     Attributes:
         store: path of a store, written by `multigrain data convert` or `multigrain data planted`.
-        modalities: those to use; None for all that the store has and the model can read.
-        normalise: standardise the inputs with the training split's statistics.
+        stores: several of them, each with its weight and, where needed, how its labels are read.
+        modalities: those to use; None for all that the store has, or any of the stores, and the model can read.
+        normalise: standardise the inputs with the training split's statistics, pooled over the stores where there are several.
         clip: bound on the inputs' absolute value (in standard deviations when normalising), or None.
     """
 
-    store: str
+    store: str | None = None
+    stores: tuple[StoreSource, ...] | None = None
     modalities: tuple[str, ...] | None = None
     normalise: bool = False
     clip: float | None = None
 
     def __post_init__(self) -> None:
+        if self.store is None and self.stores is None:
+            raise RecipeError(
+                "the key 'data.store' is missing. Write `data: {store: path/to/NAME.store}`, or `data: {stores: [a.store, b.store]}` to train "
+                "on several."
+            )
+        if self.store is not None and self.stores is not None:
+            raise RecipeError(
+                "both data.store and data.stores are given; expected one of them. Leave one out; on the command line write data.store=null beside "
+                "data.stores=[a.store, b.store]."
+            )
+        require(self.stores != (), "data.stores", [], "at least one store")
+        check_names(self.stores or ())
         for name in self.modalities or ():
             require(name in MODALITIES, "data.modalities", list(self.modalities or ()), f"some of {list(MODALITIES)}")
         require(self.modalities != (), "data.modalities", [], "at least one modality, or null for all that there are")
         require(self.clip is None or self.clip > 0, "data.clip", self.clip, "a positive number or null")
+
+    @property
+    def store_names(self) -> tuple[str, ...]:
+        """The names of several stores; empty for one."""
+        return tuple(source.name for source in self.stores or ())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The section as plain values, with the one of `store` and `stores` that is given."""
+        values = {key: value for key, value in asdict(self).items() if key not in ("store", "stores")}
+        if self.stores is None:
+            return {"store": self.store, **_plain(values)}
+        return {"stores": [_plain_source(source) for source in self.stores], **_plain(values)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,16 +203,29 @@ class Recipe:
         """The recipe as plain values in the form of the YAML file: the model's settings stand beside its name."""
         return {
             "name": self.name,
-            "data": _plain(asdict(self.data)),
+            "data": self.data.to_dict(),
             "task": _plain({key: value for key, value in asdict(self.task).items() if value is not None}),
             "model": {"name": self.model.name, **_plain(self.model.config)},
             "training": _plain(asdict(self.training)),
             "evaluation": asdict(self.evaluation),
         }
 
+    def decisive(self) -> dict[str, dict[str, Any]]:
+        """The sections without the stores' paths: what, with the fingerprint of their content, decides a run's numbers."""
+        sections = {name: section for name, section in self.to_dict().items() if isinstance(section, dict)}
+        stores = [{key: value for key, value in source.items() if key != "path"} for source in sections["data"].get("stores", ())]
+        data = {key: value for key, value in sections["data"].items() if key not in ("store", "stores")}
+        return sections | {"data": data | ({"stores": stores} if stores else {})}
+
     def to_yaml(self) -> str:
         """The recipe as YAML that `load_recipe` reads back to an equal recipe."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+
+def _plain_source(source: StoreSource) -> dict[str, Any]:
+    labels = None if source.labels is None else {key: value for key, value in asdict(source.labels).items() if value is not None}
+    values = {"path": source.path, "name": source.name, "weight": source.weight}
+    return values if labels is None else values | {"labels": _plain(labels)}
 
 
 def _plain(value: Any) -> Any:

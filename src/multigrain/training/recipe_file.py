@@ -3,13 +3,15 @@
 import os
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
+from multigrain.data.joint_store import StoreSource
+from multigrain.data.label_map import LabelMap
 from multigrain.errors import RecipeError, nearest
 from multigrain.training.recipe import DataRecipe, EvaluationRecipe, ModelRecipe, Recipe, TaskRecipe, TrainingRecipe
 
@@ -90,13 +92,21 @@ def recipe_from_dict(values: Mapping[str, Any], source: str = "recipe") -> Recip
         recipe = Recipe(name=name, model=_parse_model(values["model"]), **parsed)
     except RecipeError as error:
         raise RecipeError(f"{source}: {error}") from error
-    store = os.path.abspath(os.path.expanduser(recipe.data.store))
-    data = DataRecipe(**{**{entry.name: getattr(recipe.data, entry.name) for entry in fields(DataRecipe)}, "store": store})
-    return Recipe(name=recipe.name, data=data, model=recipe.model, task=recipe.task, training=recipe.training, evaluation=recipe.evaluation)
+    return replace(recipe, data=_with_absolute_paths(recipe.data))
+
+
+def _with_absolute_paths(data: DataRecipe) -> DataRecipe:
+    def absolute(path: str) -> str:
+        return os.path.abspath(os.path.expanduser(path))
+
+    if data.stores is None:
+        return replace(data, store=absolute(data.store or ""))
+    return replace(data, stores=tuple(replace(source, path=absolute(source.path)) for source in data.stores))
 
 
 def _section_example(section: str) -> str:
-    return {"data": "Write `data: {store: path/to/NAME.store}`.", "model": "Write `model: {name: mcmut}`."}[section]
+    examples = {"data": "Write `data: {store: path/to/NAME.store}`.", "model": "Write `model: {name: mcmut}`."}
+    return examples.get(section, "Write each entry of data.stores as a path, or as `{path: path/to/NAME.store, weight: 2.0}`.")
 
 
 def _set_override(values: dict[str, Any], override: str) -> None:
@@ -104,12 +114,32 @@ def _set_override(values: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise RecipeError(f"The override {override!r} is not of the form KEY=VALUE. Write for instance training.epochs=10.")
     *parents, last = key.split(".")
-    place = values
+    place: Any = values
     for parent in parents:
-        if not isinstance(place.get(parent), dict):
-            place[parent] = {}
-        place = place[parent]
-    place[last] = value
+        place = _entry_of(place, parent, override)
+    if isinstance(place, list):
+        place[_index_in(place, last, override)] = value
+    else:
+        place[last] = value
+
+
+def _entry_of(place: Any, key: str, override: str) -> Any:
+    """The mapping or list that an override goes into; a mapping is made where there is none."""
+    index: Any = _index_in(place, key, override) if isinstance(place, list) else key
+    entry = place[index] if isinstance(place, list) else place.get(index)
+    if isinstance(entry, str) and isinstance(place, list):  # a store that is given by its path alone
+        entry = place[index] = _store_entry(entry)
+    if isinstance(entry, str):  # set by an earlier override, as text
+        entry = place[index] = _from_text(entry)
+    if not isinstance(entry, (dict, list)):
+        entry = place[index] = {}
+    return entry
+
+
+def _index_in(place: list[Any], key: str, override: str) -> int:
+    if key.isdecimal() and int(key) < len(place):
+        return int(key)
+    raise RecipeError(f"The override {override!r} names the entry {key!r} of a list of {len(place)}; expected a number from 0 to {len(place) - 1}.")
 
 
 def _check_keys(values: Mapping[str, Any], known: Sequence[str], section: str) -> None:
@@ -133,8 +163,61 @@ def _parse_section(values: Any, kind: type, section: str) -> dict[str, Any]:
     hints = get_type_hints(kind)
     for entry in fields(kind):
         if entry.default is MISSING and entry.default_factory is MISSING and entry.name not in values:
-            raise RecipeError(f"the key '{section}.{entry.name}' is missing. {_section_example(section)}")
-    return {key: _parse_value(value, hints[key], f"{section}.{key}") for key, value in values.items()}
+            raise RecipeError(f"the key '{section}.{entry.name}' is missing. {_section_example(section)}".rstrip())
+    parsers = {(DataRecipe, "stores"): _parse_stores, (StoreSource, "labels"): _parse_label_map, (LabelMap, "values"): _parse_scores}
+    parsed = {}
+    for key, value in values.items():
+        parse = parsers.get((kind, key))
+        own = f"{section}.{key}"
+        parsed[key] = _parse_value(value, hints[key], own) if parse is None else parse(_from_text(value), own)
+    return parsed
+
+
+def _from_text(value: Any) -> Any:
+    """What an override says, which comes as text, in the form of the YAML file."""
+    try:
+        return yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        return value
+
+
+def _parse_stores(values: Any, key: str) -> tuple[StoreSource, ...] | None:
+    if values is None:
+        return None
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise RecipeError(f"{key} is {values!r}; expected a list of stores, such as [a.store, {{path: b.store, weight: 2.0}}].")
+    return tuple(_parse_part(_store_entry(entry), StoreSource, f"{key}.{number}") for number, entry in enumerate(values))
+
+
+def _store_entry(entry: Any) -> Any:
+    """A store of the list, which may be a path alone, as a mapping."""
+    values = _from_text(entry)
+    return {"path": entry} if isinstance(entry, str) and not isinstance(values, (dict, list)) else values
+
+
+def _parse_label_map(values: Any, key: str) -> LabelMap | None:
+    return None if values is None else _parse_part(values, LabelMap, key)
+
+
+def _parse_part(values: Any, kind: type, key: str) -> Any:
+    parsed = _parse_section(values, kind, key)
+    try:
+        return kind(**parsed)
+    except RecipeError as error:
+        raise RecipeError(f"{key}: {error}") from error
+
+
+def _parse_scores(values: Any, key: str) -> dict[float | str, float] | None:
+    if values is None:
+        return None
+    if not isinstance(values, Mapping):
+        raise RecipeError(f"{key} is {values!r}; expected a mapping of labels to scores, such as {{0: -2, 1: 0, 2: 2}}.")
+    scores = {}
+    for label, score in values.items():
+        number = _from_text(label)
+        is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+        scores[float(number) if is_number else str(label)] = float(_parse_value(score, float, f"{key}.{label}"))
+    return scores
 
 
 def _parse_model(values: Any) -> ModelRecipe:

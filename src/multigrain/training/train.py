@@ -21,8 +21,12 @@ from rich.console import Console
 
 from multigrain import __version__
 from multigrain.data.batching import LengthBucketSampler
+from multigrain.data.joint_split import JointSplit
+from multigrain.data.joint_store import JointStore
 from multigrain.data.store import Split, Store
+from multigrain.data.store_draw import StoreDraw
 from multigrain.errors import MultigrainError, RecipeError, TrainingError, nearest
+from multigrain.evaluation.by_store import metrics_by_store
 from multigrain.evaluation.predict import predict_split, write_predictions
 from multigrain.evaluation.zero_attention import zero_attention
 from multigrain.losses import loss_name
@@ -32,11 +36,12 @@ from multigrain.models import load as load_model
 from multigrain.models.base import MultimodalModel
 from multigrain.schema import Task
 from multigrain.training.callbacks import ConsoleProgress, EpochRecorder, log_epoch, reseed
-from multigrain.training.compatibility import check_alignment, check_labels, choose_modalities
+from multigrain.training.compatibility import check_alignment, check_every_store_is_read, check_labels, choose_modalities
 from multigrain.training.epoch_batches import EpochBatches
 from multigrain.training.loggers import check_loggers, make_loggers
 from multigrain.training.modality_dropout import ModalityDropout, warn_without_effect
 from multigrain.training.module import TrainingModule
+from multigrain.training.open_data import open_data
 from multigrain.training.progress import Progress
 from multigrain.training.recipe import Recipe, TrainingRecipe
 from multigrain.training.run_folder import RunFolder, write_errors, write_json
@@ -68,7 +73,7 @@ def train_run(
         MultigrainError: what is wrong with recipe, store or folder; or a loss that is not finite.
         TrainingInterrupted: Ctrl-C; the run can be resumed.
     """
-    folder, store = RunFolder(run_folder), Store.open(recipe.data.store)
+    folder, store = RunFolder(run_folder), open_data(recipe)
     is_first = process_rank() == 0  # the other processes of DDP run this function too
     console = Console(stderr=True, quiet=not (show_progress and is_first))
     model, higher_is_better = prepare_model(recipe, store, seed)
@@ -79,7 +84,7 @@ def train_run(
 def _train_in(
     folder: RunFolder,
     recipe: Recipe,
-    store: Store,
+    store: Store | JointStore,
     model: MultimodalModel,
     seed: int,
     higher_is_better: bool,
@@ -114,7 +119,7 @@ def _train_in(
         torch.set_num_threads(threads)
 
 
-def prepare_model(recipe: Recipe, store: Store, seed: int) -> tuple[MultimodalModel, bool]:
+def prepare_model(recipe: Recipe, store: Store | JointStore, seed: int) -> tuple[MultimodalModel, bool]:
     """A fresh model for a store, after checking that recipe, store and model go together.
 
     Returns:
@@ -125,7 +130,7 @@ def prepare_model(recipe: Recipe, store: Store, seed: int) -> tuple[MultimodalMo
     """
     task = recipe.task.apply(store.task)
     if task.label_dim != store.task.label_dim:
-        raise RecipeError(f"task.kind is {task.kind!r}, but the store {store.path} has labels for {store.task.kind!r}. Leave task.kind out.")
+        raise RecipeError(f"task.kind is {task.kind!r}, but the store {store} has labels for {store.task.kind!r}. Leave task.kind out.")
     loss_name(task, recipe.training.loss)
     check_loggers(recipe.training.loggers)
     higher_is_better = monitor_direction(recipe.training.monitor, task, recipe.evaluation.convention)
@@ -135,6 +140,7 @@ def prepare_model(recipe: Recipe, store: Store, seed: int) -> tuple[MultimodalMo
     reseed(seed, 0)
     features = {name: store.features[name] for name in names}
     model = build_model(recipe.model.name, recipe.model.config, task, features, normalise=recipe.data.normalise, clip=recipe.data.clip)
+    check_every_store_is_read(model, store)
     check_alignment(model, list(store.splits.values()))
     warn_without_effect(recipe.training.modality_dropout, list(model.features))
     return model, higher_is_better
@@ -158,7 +164,7 @@ def monitor_direction(monitor: str, task: Task, convention: str) -> bool:
     return metrics[monitor].higher_is_better
 
 
-def _run_info(folder: RunFolder, recipe: Recipe, store: Store, seed: int, model: MultimodalModel) -> dict[str, Any]:
+def _run_info(folder: RunFolder, recipe: Recipe, store: Store | JointStore, seed: int, model: MultimodalModel) -> dict[str, Any]:
     return {
         "name": folder.path.name,
         "status": "running",
@@ -172,7 +178,8 @@ def _run_info(folder: RunFolder, recipe: Recipe, store: Store, seed: int, model:
             "lightning": version("lightning"),
             "numpy": np.__version__,
         },
-        "store": str(store.path),
+        "store": str(store),
+        **({"stores": store.facts()} if isinstance(store, JointStore) else {}),
         "store_fingerprint": store.fingerprint,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -180,28 +187,37 @@ def _run_info(folder: RunFolder, recipe: Recipe, store: Store, seed: int, model:
     }
 
 
-def check_resume(folder: RunFolder, recipe: Recipe, store: Store, seed: int) -> None:
+def check_resume(folder: RunFolder, recipe: Recipe, store: Store | JointStore, seed: int) -> None:
     """Checks that the run in a folder is the one that is to be continued.
 
     Raises:
         TrainingError: it is no run, or was started with another recipe, seed or data set.
     """
-    before, after = folder.recipe().to_dict(), recipe.to_dict()
+    before, after = folder.recipe().decisive(), recipe.decisive()
     advice = "A run is resumed with what it was started with: `multigrain train --resume RUN` alone; or start it anew with --overwrite."
     for section in before:
         old, new = before[section], after[section]
-        if isinstance(old, dict):
-            for key in sorted({*old, *new}):
-                if old.get(key) != new.get(key) and (section, key) != ("data", "store"):
-                    raise TrainingError(f"{folder.path} was started with {section}.{key} = {old.get(key)!r}, not {new.get(key)!r}. {advice}")
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key):
+                raise TrainingError(f"{folder.path} was started with {section}.{key} = {old.get(key)!r}, not {new.get(key)!r}. {advice}")
     info = folder.info()
     if info["seed"] != seed:
         raise TrainingError(f"{folder.path} was started with seed {info['seed']}, not {seed}. {advice}")
     if info["store_fingerprint"] != store.fingerprint:
+        was, name, now = _changed_store(info, store)
         raise TrainingError(
-            f"{folder.path} was started on a store with the fingerprint {info['store_fingerprint'][:12]}..., but {store.path} now has "
-            f"{store.fingerprint[:12]}...: its content has changed. Bring the old store back, or start the run anew with --overwrite."
+            f"{folder.path} was started on a store with the fingerprint {was[:12]}..., but {name} now has {now[:12]}...: its content has changed. "
+            "Bring the old store back, or start the run anew with --overwrite."
         )
+
+
+def _changed_store(info: dict[str, Any], store: Store | JointStore) -> tuple[str, str, str]:
+    """Of a store whose content is not what it was: the old fingerprint, where it is, and the new fingerprint."""
+    former = {facts["name"]: facts["fingerprint"] for facts in info.get("stores", ())}
+    for name, own in store.stores.items() if isinstance(store, JointStore) else ():
+        if former.get(name, own.fingerprint) != own.fingerprint:
+            return former[name], str(own), own.fingerprint
+    return info["store_fingerprint"], str(store), store.fingerprint
 
 
 def process_rank() -> int:
@@ -209,7 +225,9 @@ def process_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def fit(recipe: Recipe, folder: RunFolder, store: Store, model: MultimodalModel, seed: int, higher_is_better: bool, console: Console) -> None:
+def fit(
+    recipe: Recipe, folder: RunFolder, store: Store | JointStore, model: MultimodalModel, seed: int, higher_is_better: bool, console: Console
+) -> None:
     """Trains from where the run folder stands to the last epoch; everything is left in the run folder."""
     training, is_first = recipe.training, process_rank() == 0
     state = folder.load_last()
@@ -220,7 +238,8 @@ def fit(recipe: Recipe, folder: RunFolder, store: Store, model: MultimodalModel,
     if progress.is_finished:
         return
     names = list(model.features)
-    train_batches = _batches(store.split("train"), recipe, names, seed=seed, is_training=True)
+    draw = store.draw(seed) if isinstance(store, JointStore) else None
+    train_batches = _batches(store.split("train"), recipe, names, seed=seed, is_training=True, draw=draw)
     valid_batches = _batches(store.split("valid"), recipe, names, seed=seed, is_training=False)
     module = TrainingModule(model, training, train_batches, valid_batches)
     module.progress = progress
@@ -260,7 +279,9 @@ def _trainer(
     )
 
 
-def _batches(split: Split, recipe: Recipe, names: list[str], *, seed: int, is_training: bool) -> EpochBatches:
+def _batches(
+    split: Split | JointSplit, recipe: Recipe, names: list[str], *, seed: int, is_training: bool, draw: StoreDraw | None = None
+) -> EpochBatches:
     training, lengths = recipe.training, {name: split.lengths(name) for name in names}
     sampler = LengthBucketSampler(
         lengths,
@@ -268,6 +289,7 @@ def _batches(split: Split, recipe: Recipe, names: list[str], *, seed: int, is_tr
         batch_steps=training.batch_steps,
         shuffle=is_training,
         seed=seed,
+        draw=draw,
     )
     drops = is_training and any(training.modality_dropout.get(name) for name in names)
     return EpochBatches(
@@ -320,13 +342,15 @@ def _quiet_lightning() -> Iterator[None]:
                 logging.getLogger(name).setLevel(level)
 
 
-def finish(recipe: Recipe, folder: RunFolder, store: Store, like: MultimodalModel) -> dict[str, Any]:
+def finish(recipe: Recipe, folder: RunFolder, store: Store | JointStore, like: MultimodalModel) -> dict[str, Any]:
     """Predicts valid and test once with the checkpoint that was kept; writes predictions and results.json."""
     model = load_model(str(folder.best))
     model.to(next(like.parameters()).device)
     progress = Progress(**(folder.load_last() or {})["progress"])
     splits: dict[str, Any] = {}
     zeros: dict[str, dict[str, float]] = {}
+    stores: dict[str, dict[str, dict[str, float]]] = {name: {} for name in recipe.data.store_names}
+    convention = recipe.evaluation.convention
     with write_errors(folder.path):
         for name in ("valid", "test"):
             if name not in store.splits:
@@ -335,7 +359,10 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store, like: MultimodalMode
             write_predictions(folder.predictions_file(name), predictions, model.task)
             zeros[name] = zero_attention(model, store.split(name))
             if predictions.labels is not None:
-                splits[name] = compute_metrics(model.task, predictions.scores, predictions.labels, recipe.evaluation.convention, ids=predictions.ids)
+                splits[name] = compute_metrics(model.task, predictions.scores, predictions.labels, convention, ids=predictions.ids)
+                own = metrics_by_store(model.task, predictions.scores, predictions.labels, predictions.ids, list(stores), convention)
+                for store_name, metrics in own.items():
+                    stores[store_name][name] = metrics
         timing = folder.lines(folder.timing_file)
         results = {
             "model": recipe.model.name,
@@ -346,6 +373,7 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store, like: MultimodalMode
             "seconds_per_epoch": float(np.mean([line["seconds"] for line in timing])),
             "splits": splits,
         } | ({"zero_attention": zeros} if model.has_sparse_attention else {})
+        results |= {"stores": stores} if stores else {}
         write_json(folder.results_file, results)
         folder.set_status("completed")
     return folder.results()
