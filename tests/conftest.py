@@ -1,13 +1,20 @@
 """Fixtures that several tests share: real data where this checkout has it, and tiny made stores."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from multigrain.data.store import Store, StoreWriter
 from multigrain.schema import FeatureSpec, Task, Utterance
+
+# One thread a process, also in the processes that tests start: the tests run in two at a time, and on two cores threads that wait for
+# each other made a step of a tiny model ten times as slow.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 DIMS = {"text": 6, "audio": 4, "vision": 5}

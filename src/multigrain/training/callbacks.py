@@ -15,6 +15,7 @@ from rich.console import Console
 from multigrain.evaluation.by_store import metrics_by_store
 from multigrain.losses import task_loss
 from multigrain.metrics import compute_metrics
+from multigrain.training.interruption import interrupt_held_back
 from multigrain.training.module import TrainingModule
 from multigrain.training.recipe import Recipe
 from multigrain.training.run_folder import RunFolder, finite, write_errors
@@ -52,7 +53,7 @@ class EpochRecorder(Callback):
         assert isinstance(pl_module, TrainingModule)
         if every and (pl_module.progress.step + 1) % every == 0 and trainer.is_global_zero:
             mean = pl_module.train_loss_sum / max(1, pl_module.train_utterances)
-            with write_errors(self.folder.path):
+            with write_errors(self.folder.path), interrupt_held_back():
                 for logger in trainer.loggers:
                     logger.log_metrics({"running_train_loss": mean}, step=pl_module.progress.step + 1)
 
@@ -101,7 +102,7 @@ class EpochRecorder(Callback):
         }
 
     def _write(self, trainer: lightning.Trainer, module: TrainingModule, is_kept: bool) -> None:
-        with write_errors(self.folder.path):
+        with write_errors(self.folder.path), interrupt_held_back():
             self.folder.append(self.folder.metrics_file, self.record)
             self.folder.append(self.folder.timing_file, self.timing)
             if is_kept:
