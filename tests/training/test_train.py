@@ -324,3 +324,26 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(small_recipe, tmp_path, monkeyp
     run(small_recipe, folder, resume=True)
     run(small_recipe, tmp_path / "whole")
     assert (folder / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("damage", [b"", b"no archive", "half"], ids=["empty", "garbage", "truncated"])
+def test_a_damaged_resume_state_is_named(small_recipe, tmp_path, damage):
+    run(small_recipe, tmp_path / "run")
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps(info | {"status": "running"}))
+    state = RunFolder(tmp_path / "run").last_file
+    whole = state.read_bytes()
+    state.write_bytes(whole[: len(whole) // 2] if damage == "half" else damage)
+    with pytest.raises(TrainingError, match=r"The resume state .* is damaged \(.*\), so that the run cannot go on. Start it anew with --overwrite"):
+        run(small_recipe, tmp_path / "run", resume=True)
+
+
+def test_a_resume_state_that_cannot_be_opened_is_not_called_damaged(small_recipe, tmp_path, monkeypatch):
+    run(small_recipe, tmp_path / "run")
+
+    def refused(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(torch, "load", refused)  # file modes do not stop root, as whom tests may run
+    with pytest.raises(TrainingError, match=r"cannot be opened \(Permission denied\). Make it readable"):
+        RunFolder(tmp_path / "run").load_last()

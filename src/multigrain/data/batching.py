@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Int
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from multigrain.data.joint_split import JointSplit
-from multigrain.data.store import Split
+from multigrain.data.batchable import BatchableSplit
 from multigrain.data.store_draw import StoreDraw
 from multigrain.errors import DataError
 from multigrain.schema import Batch
@@ -181,7 +180,7 @@ def _fill(batches: list[np.ndarray], smallest: int) -> list[np.ndarray]:
 class _BatchesOf(Dataset[Batch]):
     """A split as a data set whose items are batches: what it is asked for is a list of indices."""
 
-    def __init__(self, split: Split | JointSplit, modalities: Sequence[str] | None):
+    def __init__(self, split: BatchableSplit, modalities: Sequence[str] | None):
         self.split, self.modalities = split, modalities
 
     def __len__(self) -> int:
@@ -192,7 +191,7 @@ class _BatchesOf(Dataset[Batch]):
 
 
 def data_loader(
-    split: Split | JointSplit,
+    split: BatchableSplit,
     sampler: Sampler[list[int]],
     *,
     modalities: Sequence[str] | None = None,

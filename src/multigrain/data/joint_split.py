@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from multigrain.data.batchable import BatchableSplit
 from multigrain.data.label_map import LabelMap
 from multigrain.data.store import Split
 from multigrain.errors import DataError, nearest
@@ -30,7 +30,7 @@ def rows_by_store(ids: Sequence[str], stores: Sequence[str]) -> dict[str, Int[np
     return {store: places for store, places in rows.items() if places.size}
 
 
-class JointSplit(Dataset[Utterance]):
+class JointSplit(BatchableSplit):
     """The utterances of one split of several stores. It can be pickled and used in worker processes.
 
     Attributes:
@@ -126,14 +126,15 @@ class JointSplit(Dataset[Utterance]):
 
     def num_steps(self, modality: str) -> int:
         """Steps of all sequences of a modality, those that several utterances share counted once."""
-        self._check_modalities([modality])
+        self.check_modalities([modality])
         return sum(part.num_steps(modality) for part in self.parts.values() if modality in part.modalities)
 
     def _joined(self, modality: str, read: Any) -> np.ndarray:
-        self._check_modalities([modality])
+        self.check_modalities([modality])
         return np.concatenate([read(part) if modality in part.modalities else np.zeros(len(part), np.int64) for part in self.parts.values()])
 
-    def _check_modalities(self, modalities: Sequence[str]) -> None:
+    def check_modalities(self, modalities: Sequence[str]) -> None:
+        """Raises DataError for one that no store has."""
         unknown = [name for name in modalities if name not in self.modalities]
         if unknown:
             raise DataError(
@@ -141,33 +142,10 @@ class JointSplit(Dataset[Utterance]):
                 f"{nearest(unknown[0], list(self.modalities))} Ask for one of these, or convert a data set with that modality."
             )
 
-    def batch(self, indices: Sequence[int] | np.ndarray | Tensor, modalities: Sequence[str] | None = None) -> Batch:
-        """Utterances of any of the stores as a batch, each modality padded on the right to its longest sequence (at least one step).
-
-        Args:
-            indices: positions in this split, 0 .. len - 1.
-            modalities: those to read; by default all that any store has. The others are None in the batch.
-
-        Raises:
-            DataError: no index given, an index out of range, or a modality that no store has.
-        """
-        rows = np.asarray(indices, dtype=np.int64).reshape(-1)
-        if rows.size == 0 or rows.min() < 0 or rows.max() >= len(self):
-            found = "none" if rows.size == 0 else f"{rows.min()} to {rows.max()}"
-            raise DataError(f"A batch of split {self.name!r} takes at least one index between 0 and {len(self) - 1}; got {found}.")
-        chosen = self.modalities if modalities is None else tuple(modalities)
-        self._check_modalities(chosen)
-        pieces = self._pieces(rows, chosen)
-        sequences = {name: self._sequence(name, rows.size, pieces) for name in chosen}
-        labels = self.labels
-        return Batch(
-            text=sequences.get("text"),
-            audio=sequences.get("audio"),
-            vision=sequences.get("vision"),
-            label=None if labels is None else labels[torch.from_numpy(rows)],
-            ids=tuple(self.ids[row] for row in rows),
-            groups=tuple(self.groups[row] for row in rows),
-        )
+    def sequences(self, rows: Int[np.ndarray, " batch"], modalities: Sequence[str]) -> dict[str, ModalitySequence]:
+        """The modalities of some utterances of any of the stores; a modality is absent where the utterance's store lacks it."""
+        pieces = self._pieces(rows, modalities)
+        return {name: self._sequence(name, rows.size, pieces) for name in modalities}
 
     def _pieces(self, rows: np.ndarray, modalities: Sequence[str]) -> list[tuple[Tensor, Batch]]:
         """Each store's share of the rows: their places in the batch, and the store's own batch of them."""
@@ -191,13 +169,6 @@ class JointSplit(Dataset[Utterance]):
             merged.mask[places, :time] = sequence.mask
             merged.readout[places] = sequence.readout
         return merged
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """A batch with all modalities: what a `DataLoader` with a batch sampler asks for."""
-        return self.batch(indices)
-
-    def __getitem__(self, index: int) -> Utterance:
-        return self.utterance(index)
 
     def utterance(self, index: int) -> Utterance:
         """One utterance, with its id, group and label as they are here; its features are copies.

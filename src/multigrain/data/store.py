@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from multigrain.data.batchable import BatchableSplit
 from multigrain.data.store_format import (
     MANIFEST_FILE,
     PARTIAL_MARK,
@@ -30,14 +30,14 @@ from multigrain.data.store_format import (
 )
 from multigrain.data.store_writer import StoreWriter
 from multigrain.errors import DataError, StoreError, nearest
-from multigrain.schema import MODALITIES, SPLITS, Batch, FeatureSpec, ModalitySequence, Task, Utterance
+from multigrain.schema import MODALITIES, SPLITS, FeatureSpec, ModalitySequence, Task, Utterance
 
 __all__ = ["Split", "Store", "StoreWriter"]
 
 _ADVICE = "Make a store with `multigrain data convert` or `multigrain data planted`."
 
 
-class Split(Dataset[Utterance]):
+class Split(BatchableSplit):
     """The utterances of one split. It can be pickled and used in worker processes: each opens its own memory map.
 
     Attributes:
@@ -89,29 +89,30 @@ class Split(Dataset[Utterance]):
 
     def lengths(self, modality: str) -> Int[np.ndarray, " utterances"]:
         """Steps of each utterance; 0 where the modality is absent. In context, the steps of its whole video."""
-        self._check_modalities([modality])
+        self.check_modalities([modality])
         return self._tensors[f"{modality}/lengths"]
 
     def starts(self, modality: str) -> Int[np.ndarray, " utterances"]:
         """The row of `values` where each utterance's sequence begins; utterances in one context may share it."""
-        self._check_modalities([modality])
+        self.check_modalities([modality])
         return self._tensors[f"{modality}/starts"]
 
     def readouts(self, modality: str) -> Int[np.ndarray, " utterances"] | None:
         """The step that stands for each utterance where the data set is in context, or None: the last step."""
-        self._check_modalities([modality])
+        self.check_modalities([modality])
         return self._tensors.get(f"{modality}/readout")
 
     def values(self, modality: str) -> Float[np.ndarray, "steps dim"]:
         """All sequences of a modality one after another, memory-mapped and read-only."""
-        self._check_modalities([modality])
+        self.check_modalities([modality])
         return self._tensors[f"{modality}/values"]
 
     def num_steps(self, modality: str) -> int:
         """Rows of `values`: steps of all sequences of a modality, those that utterances share in a context counted once."""
         return len(self.values(modality))
 
-    def _check_modalities(self, modalities: Sequence[str]) -> None:
+    def check_modalities(self, modalities: Sequence[str]) -> None:
+        """Raises DataError for one that the data set has not."""
         unknown = [name for name in modalities if name not in self.modalities]
         if unknown:
             raise DataError(
@@ -119,32 +120,9 @@ class Split(Dataset[Utterance]):
                 f"{nearest(unknown[0], list(self.modalities))} Ask for one of these, or convert the data set with that modality."
             )
 
-    def batch(self, indices: Sequence[int] | np.ndarray | Tensor, modalities: Sequence[str] | None = None) -> Batch:
-        """Utterances as a batch, each modality padded on the right to its longest sequence (at least one step).
-
-        Args:
-            indices: positions in this split, 0 .. len - 1.
-            modalities: those to read; by default all that the data set has. The others are None in the batch.
-
-        Raises:
-            DataError: no index given, an index out of range, or a modality that the data set has not.
-        """
-        rows = np.asarray(indices, dtype=np.int64).reshape(-1)
-        if rows.size == 0 or rows.min() < 0 or rows.max() >= self._count:
-            found = "none" if rows.size == 0 else f"{rows.min()} to {rows.max()}"
-            raise DataError(f"A batch of split {self.name!r} takes at least one index between 0 and {self._count - 1}; got {found}.")
-        chosen = self.modalities if modalities is None else tuple(modalities)
-        self._check_modalities(chosen)
-        sequences = {name: self._sequence(name, rows) for name in chosen}
-        labels = self.labels
-        return Batch(
-            text=sequences.get("text"),
-            audio=sequences.get("audio"),
-            vision=sequences.get("vision"),
-            label=None if labels is None else labels[torch.from_numpy(rows)],
-            ids=tuple(self.ids[row] for row in rows),
-            groups=tuple(self.groups[row] for row in rows),
-        )
+    def sequences(self, rows: Int[np.ndarray, " batch"], modalities: Sequence[str]) -> dict[str, ModalitySequence]:
+        """The modalities of some utterances, each padded on the right to its longest sequence (at least one step)."""
+        return {name: self._sequence(name, rows) for name in modalities}
 
     def _sequence(self, modality: str, rows: np.ndarray) -> ModalitySequence:
         starts, lengths = self._tensors[f"{modality}/starts"][rows], self._tensors[f"{modality}/lengths"][rows]
@@ -159,13 +137,6 @@ class Split(Dataset[Utterance]):
         readout = self._tensors.get(f"{modality}/readout")
         chosen = None if readout is None else torch.from_numpy(readout[rows])
         return ModalitySequence.from_lengths(torch.from_numpy(features), torch.from_numpy(lengths), chosen)
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """A batch with all modalities: what a `DataLoader` with a batch sampler asks for."""
-        return self.batch(indices)
-
-    def __getitem__(self, index: int) -> Utterance:
-        return self.utterance(index)
 
     def utterance(self, index: int) -> Utterance:
         """One utterance as a reader would yield it; its features are copies.

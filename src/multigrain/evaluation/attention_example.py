@@ -11,10 +11,10 @@ from torch import Tensor
 from multigrain.evaluation.attention import DIRECTIONS, AttentionScore
 
 if TYPE_CHECKING:
-    from multigrain.data.joint_split import JointSplit
+    from multigrain.data.batchable import BatchableSplit
     from multigrain.data.joint_store import JointStore
     from multigrain.data.planted import Binding
-    from multigrain.data.store import Split, Store
+    from multigrain.data.store import Store
     from multigrain.models.base import MultimodalModel
 
 EXAMPLE_WORDS = (6, 14)
@@ -88,7 +88,7 @@ def _bindings_or_none(store: "Store | JointStore") -> "dict[str, list[Binding]] 
     return read_bindings(str(store)) if "planted" in (store.manifest.get("extra") or {}) else None
 
 
-def _example_index(split: "Split | JointSplit", bindings: "dict[str, list[Binding]] | None") -> int:
+def _example_index(split: "BatchableSplit", bindings: "dict[str, list[Binding]] | None") -> int:
     """The first utterance of middle length; on planted data with a stressed and a contradicted word besides."""
     low, high = EXAMPLE_WORDS
     present = np.min([split.lengths(name) for name in split.modalities], axis=0) > 0

@@ -16,8 +16,7 @@ from torch import Tensor
 from multigrain.schema import MODALITIES, Batch, ModalitySequence
 
 if TYPE_CHECKING:
-    from multigrain.data.joint_split import JointSplit
-    from multigrain.data.store import Split
+    from multigrain.data.batchable import BatchableSplit
 
 FRAME_SEED = 0
 """Of the choice of missing frames; the same for every run, so that runs are compared on the same frames."""
@@ -54,7 +53,7 @@ class MissingFrames:
         seed: of the numbers.
     """
 
-    def __init__(self, split: "Split | JointSplit", modalities: Sequence[str], *, is_aligned: bool = False, seed: int = FRAME_SEED):
+    def __init__(self, split: "BatchableSplit", modalities: Sequence[str], *, is_aligned: bool = False, seed: int = FRAME_SEED):
         self._split, self._modalities, self._is_aligned = split, tuple(modalities), is_aligned
         self._numbers = {
             name: np.random.default_rng([seed, MODALITIES.index(name)]).random(split.num_steps(name), dtype=np.float32) for name in modalities

@@ -18,8 +18,7 @@ from multigrain.errors import DataError
 from multigrain.schema import Batch, Task
 
 if TYPE_CHECKING:
-    from multigrain.data.joint_split import JointSplit
-    from multigrain.data.store import Split
+    from multigrain.data.batchable import BatchableSplit
     from multigrain.models.base import MultimodalModel
 
 
@@ -44,9 +43,7 @@ class Predictions:
     scores: Float[np.ndarray, "utterance label"]
 
 
-def predict_split(
-    model: "MultimodalModel", split: "Split | JointSplit", *, batch_utterances: int = 64, alter: Alteration | None = None
-) -> Predictions:
+def predict_split(model: "MultimodalModel", split: "BatchableSplit", *, batch_utterances: int = 64, alter: Alteration | None = None) -> Predictions:
     """Scores every utterance of a split, shortest first so that little is padded, and puts them back in the split's order.
 
     Args:

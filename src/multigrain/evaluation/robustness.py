@@ -20,8 +20,7 @@ from multigrain.evaluation.predict import predict_split
 from multigrain.schema import MODALITIES, Batch
 
 if TYPE_CHECKING:
-    from multigrain.data.joint_split import JointSplit
-    from multigrain.data.store import Split
+    from multigrain.data.batchable import BatchableSplit
     from multigrain.models.base import MultimodalModel
 
 logger = logging.getLogger(__name__)
@@ -119,7 +118,7 @@ def missing_frame_conditions(modalities: Sequence[str], rates: Sequence[float] =
 
 def measure_robustness(
     model: "MultimodalModel",
-    split: "Split | JointSplit",
+    split: "BatchableSplit",
     *,
     convention: str = "default",
     rates: Sequence[float] = MISSING_RATES,
@@ -158,7 +157,7 @@ def measure_robustness(
     )
 
 
-def _measure(model: "MultimodalModel", split: "Split | JointSplit", condition: Condition, frames: MissingFrames, convention: str) -> ConditionResult:
+def _measure(model: "MultimodalModel", split: "BatchableSplit", condition: Condition, frames: MissingFrames, convention: str) -> ConditionResult:
     without_input = 0
 
     def alter(batch: Batch, indices: np.ndarray) -> Batch:

@@ -13,8 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from multigrain.data.joint_split import JointSplit
-    from multigrain.data.store import Split
+    from multigrain.data.batchable import BatchableSplit
     from multigrain.models.base import MultimodalModel
 
 ALL_DIRECTIONS = "all"
@@ -30,7 +29,7 @@ def count_zeros(
     return zeros, int(real.sum()) * weights.shape[1] * weights.shape[2]
 
 
-def zero_attention(model: "MultimodalModel", split: "Split | JointSplit", *, batch_utterances: int = 8) -> dict[str, float]:
+def zero_attention(model: "MultimodalModel", split: "BatchableSplit", *, batch_utterances: int = 8) -> dict[str, float]:
     """The share of exactly zero weights over all utterances, layers, scales and heads.
 
     Args:
@@ -78,7 +77,7 @@ def zero_attention_of_run(run_folder: str | os.PathLike[str], store: str | os.Pa
 
 
 @torch.no_grad()
-def _counts(model: "MultimodalModel", split: "Split | JointSplit", batch_utterances: int) -> dict[str, list[int]]:
+def _counts(model: "MultimodalModel", split: "BatchableSplit", batch_utterances: int) -> dict[str, list[int]]:
     modalities = tuple(name for name in model.features if name in split.modalities)
     device = next(iter(model.parameters())).device
     counts: dict[str, list[int]] = {}

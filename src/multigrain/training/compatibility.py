@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multigrain.data.joint_split import JointSplit
+from multigrain.data.batchable import BatchableSplit
 from multigrain.data.joint_store import JointStore
-from multigrain.data.store import Split, Store
+from multigrain.data.store import Store
 from multigrain.errors import CheckpointError, DataError
 from multigrain.models.base import MultimodalModel
 from multigrain.schema import MODALITIES
@@ -74,7 +74,7 @@ def check_features(model: MultimodalModel, store: Store | JointStore) -> None:
             )
 
 
-def check_alignment(model: MultimodalModel, splits: Sequence[Split | JointSplit]) -> None:
+def check_alignment(model: MultimodalModel, splits: Sequence[BatchableSplit]) -> None:
     """Checks that all modalities have one step a word, where the model needs it.
 
     Raises:
@@ -96,7 +96,7 @@ def check_alignment(model: MultimodalModel, splits: Sequence[Split | JointSplit]
             )
 
 
-def check_labels(split: Split | JointSplit, label_dim: int) -> None:
+def check_labels(split: BatchableSplit, label_dim: int) -> None:
     """Checks that a split can be trained or validated on.
 
     Raises:

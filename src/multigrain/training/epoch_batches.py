@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import Sampler
 
+from multigrain.data.batchable import BatchableSplit
 from multigrain.data.batching import LengthBucketSampler, data_loader
-from multigrain.data.joint_split import JointSplit
-from multigrain.data.store import Split
 from multigrain.schema import Batch
 from multigrain.training.modality_dropout import ModalityDropout
 
@@ -62,7 +61,7 @@ class EpochBatches:
 
     def __init__(
         self,
-        split: Split | JointSplit,
+        split: BatchableSplit,
         sampler: LengthBucketSampler,
         *,
         modalities: Sequence[str],

@@ -185,9 +185,14 @@ class RunFolder:
             return None
         try:
             return dict(torch.load(self.last_file, map_location="cpu", weights_only=True))
-        except Exception as error:
+        except OSError as error:
             raise TrainingError(
-                f"The resume state {self.last_file} cannot be read ({type(error).__name__}). Start the run anew with --overwrite."
+                f"The resume state {self.last_file} cannot be opened ({error.strerror}). Make it readable, and resume again."
+            ) from error
+        except Exception as error:  # a damaged file fails in any of a dozen ways, from the zip archive to the unpickler
+            raise TrainingError(
+                f"The resume state {self.last_file} is damaged ({type(error).__name__}), so that the run cannot go on. Start it anew with --overwrite, "
+                "which deletes what is in the folder."
             ) from error
 
     def lines(self, path: Path) -> list[dict[str, Any]]:

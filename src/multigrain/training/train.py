@@ -20,10 +20,10 @@ import torch
 from rich.console import Console
 
 from multigrain import __version__
+from multigrain.data.batchable import BatchableSplit
 from multigrain.data.batching import LengthBucketSampler
-from multigrain.data.joint_split import JointSplit
 from multigrain.data.joint_store import JointStore
-from multigrain.data.store import Split, Store
+from multigrain.data.store import Store
 from multigrain.data.store_draw import StoreDraw
 from multigrain.errors import MultigrainError, RecipeError, TrainingError, nearest
 from multigrain.evaluation.by_store import metrics_by_store
@@ -279,9 +279,7 @@ def _trainer(
     )
 
 
-def _batches(
-    split: Split | JointSplit, recipe: Recipe, names: list[str], *, seed: int, is_training: bool, draw: StoreDraw | None = None
-) -> EpochBatches:
+def _batches(split: BatchableSplit, recipe: Recipe, names: list[str], *, seed: int, is_training: bool, draw: StoreDraw | None = None) -> EpochBatches:
     training, lengths = recipe.training, {name: split.lengths(name) for name in names}
     sampler = LengthBucketSampler(
         lengths,
