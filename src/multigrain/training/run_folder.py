@@ -177,18 +177,21 @@ class RunFolder:
         """The resume state, or None when no epoch has been finished.
 
         Raises:
-            TrainingError: the file is damaged.
+            TrainingError: the file may not be read, or is damaged.
         """
         import torch
 
         if not self.last_file.is_file():
             return None
         try:
-            return dict(torch.load(self.last_file, map_location="cpu", weights_only=True))
+            file = self.last_file.open("rb")
         except OSError as error:
             raise TrainingError(
                 f"The resume state {self.last_file} cannot be opened ({error.strerror}). Make it readable, and resume again."
             ) from error
+        try:
+            with file:
+                return dict(torch.load(file, map_location="cpu", weights_only=True))
         except Exception as error:  # a damaged file fails in any of a dozen ways, from the zip archive to the unpickler
             raise TrainingError(
                 f"The resume state {self.last_file} is damaged ({type(error).__name__}), so that the run cannot go on. Start it anew with --overwrite, "
