@@ -344,6 +344,6 @@ def test_a_resume_state_that_cannot_be_opened_is_not_called_damaged(small_recipe
     def refused(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(torch, "load", refused)  # file modes do not stop root, as whom tests may run
+    monkeypatch.setattr(Path, "open", refused)  # file modes do not stop root, as whom tests may run
     with pytest.raises(TrainingError, match=r"cannot be opened \(Permission denied\). Make it readable"):
         RunFolder(tmp_path / "run").load_last()

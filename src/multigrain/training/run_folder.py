@@ -194,8 +194,8 @@ class RunFolder:
                 return dict(torch.load(file, map_location="cpu", weights_only=True))
         except Exception as error:  # a damaged file fails in any of a dozen ways, from the zip archive to the unpickler
             raise TrainingError(
-                f"The resume state {self.last_file} is damaged ({type(error).__name__}), so that the run cannot go on. Start it anew with --overwrite, "
-                "which deletes what is in the folder."
+                f"The resume state {self.last_file} is damaged ({type(error).__name__}), so that the run cannot go on. Start it anew with "
+                "--overwrite, which deletes what is in the folder."
             ) from error
 
     def lines(self, path: Path) -> list[dict[str, Any]]:
