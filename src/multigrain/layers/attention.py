@@ -2,6 +2,7 @@
 
 from typing import ClassVar, NamedTuple
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,6 +10,9 @@ from torch.nn import functional
 from multigrain.layers.dropout import dropout_mask
 from multigrain.layers.masking import attention_mask
 from multigrain.layers.projected_attention import Projections, is_fused, projected_attention
+
+SOFTMAX_STEPS = 16
+"""Source steps to which the plain path on a CPU fills up: below a vector's width PyTorch's softmax is ten times as slow for each weight."""
 
 
 class AttentionBias(NamedTuple):
@@ -47,20 +51,35 @@ def attend(
         source steps, to 0 where the source is absent). The (target, source) matrix is made where somebody looks at it, and for
         dropout on a CPU, which PyTorch's fused kernel has not; large ones in training come as `projected_attention` instead.
     """
-    weights: Tensor | None = None
     if with_weights or (dropout > 0.0 and query.device.type == "cpu"):
-        scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
-        if bias.allowed is not None:
-            scores = scores.masked_fill(~bias.allowed, float("-inf"))
-        weights = scores.softmax(dim=-1)
+        source = key.shape[2]
+        missing = max(0, SOFTMAX_STEPS - source) if query.device.type == "cpu" else 0
+        if missing:
+            key, value = (functional.pad(part, (0, 0, 0, missing)) for part in (key, value))
+        weights = _scores(query, key, bias.allowed, source).softmax(dim=-1)
         if bias.present is not None:
             weights = weights * bias.present[:, None, None, None]
         attended = (weights * dropout_mask(weights, dropout) if dropout > 0 else weights) @ value
+        looked_at = weights[..., :source] if with_weights else None
     else:
-        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.allowed, dropout_p=dropout)
+        attended, looked_at = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.allowed, dropout_p=dropout), None
     if bias.present is not None:
         attended = attended * bias.present[:, None, None, None]
-    return attended, weights if with_weights else None
+    return attended, looked_at
+
+
+def _scores(query: Tensor, key: Tensor, allowed: Tensor | None, source: int) -> Float[Tensor, "batch head target key"]:
+    """Scaled products, in one pass over the matrix; minus infinity where a step may not be attended, or is none of the first `source`."""
+    batch, heads, steps = query.shape[0], query.shape[1], key.shape[2]
+    queries, keys = (query * query.shape[-1] ** -0.5).flatten(0, 1), key.flatten(0, 1).transpose(1, 2)
+    if steps > source:
+        allowed = functional.pad(query.new_ones(1, 1, 1, source, dtype=torch.bool) if allowed is None else allowed, (0, steps - source))
+    if allowed is None:
+        scores = torch.bmm(queries, keys)
+    else:
+        lowest = query.new_zeros(allowed.shape).masked_fill_(~allowed, float("-inf"))
+        scores = torch.baddbmm(lowest.expand(batch, heads, -1, -1).flatten(0, 1), queries, keys)
+    return scores.unflatten(0, (batch, heads))
 
 
 class MultiHeadAttention(nn.Module):
