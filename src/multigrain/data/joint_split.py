@@ -15,9 +15,8 @@ from torch import Tensor
 
 from multigrain.data.batchable import BatchableSplit
 from multigrain.data.label_map import LabelMap
-from multigrain.data.store import Split
 from multigrain.errors import DataError, nearest
-from multigrain.schema import MODALITIES, Batch, FeatureSpec, ModalitySequence, Task, Utterance
+from multigrain.schema import MODALITIES, Batch, FeatureSpec, ModalitySequence, Task, TokenSequence, Utterance
 
 SEPARATOR = "/"
 """Stands between a store's name, which holds none, and an utterance's own id or group."""
@@ -40,7 +39,11 @@ class JointSplit(BatchableSplit):
     """
 
     def __init__(
-        self, name: str, parts: Mapping[str, Split], features: Mapping[str, FeatureSpec], maps: Mapping[str, tuple[LabelMap, Task]] | None = None
+        self,
+        name: str,
+        parts: Mapping[str, BatchableSplit],
+        features: Mapping[str, FeatureSpec],
+        maps: Mapping[str, tuple[LabelMap, Task]] | None = None,
     ):
         """Joins splits.
 
@@ -169,6 +172,27 @@ class JointSplit(BatchableSplit):
             merged.mask[places, :time] = sequence.mask
             merged.readout[places] = sequence.readout
         return merged
+
+    def tokens(self, rows: Int[np.ndarray, " batch"]) -> TokenSequence | None:
+        """The word-pieces of some utterances of any of the stores, padded as their text is; None where no language model reads the text."""
+        owners = np.searchsorted(self._ends, rows, side="right")
+        lengths = self.lengths("text")[rows] if "text" in self.modalities else np.zeros(len(rows), np.int64)
+        size = (len(rows), max(1, int(lengths.max())))
+        merged = TokenSequence(torch.zeros(size, dtype=torch.long), torch.zeros(size, dtype=torch.bool), torch.full(size, -1))
+        is_any = False
+        for number, part in enumerate(self.parts.values()):
+            places = np.flatnonzero(owners == number)
+            own = part.tokens(rows[places] - (self._ends[number] - len(part))) if places.size and "text" in part.modalities else None
+            if own is not None:
+                time, is_any = own.ids.shape[1], True
+                merged.ids[places, :time], merged.mask[places, :time], merged.word[places, :time] = own.ids, own.mask, own.word
+        return merged if is_any else None
+
+    def numbers_together(self, modality: str, numbers: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
+        """As each of the stores makes its own equal."""
+        owners = [part for part in self.parts.values() if modality in part.modalities]
+        ends = np.cumsum([part.num_steps(modality) for part in owners])
+        return np.concatenate([part.numbers_together(modality, own) for part, own in zip(owners, np.split(numbers, ends[:-1]), strict=True)])
 
     def utterance(self, index: int) -> Utterance:
         """One utterance, with its id, group and label as they are here; its features are copies.

@@ -29,6 +29,7 @@ from multigrain.errors import MultigrainError, RecipeError, TrainingError, neare
 from multigrain.evaluation.by_store import metrics_by_store
 from multigrain.evaluation.predict import predict_split, write_predictions
 from multigrain.evaluation.zero_attention import zero_attention
+from multigrain.language.reader import TextReader
 from multigrain.losses import loss_name
 from multigrain.metrics import compute_metrics, metrics_for
 from multigrain.models import MODELS, build_model
@@ -36,12 +37,12 @@ from multigrain.models import load as load_model
 from multigrain.models.base import MultimodalModel
 from multigrain.schema import Task
 from multigrain.training.callbacks import ConsoleProgress, EpochRecorder, log_epoch, reseed
-from multigrain.training.compatibility import check_alignment, check_every_store_is_read, check_labels, choose_modalities
+from multigrain.training.compatibility import check_alignment, check_every_store_is_read, check_labels, check_vectors, choose_modalities
 from multigrain.training.epoch_batches import EpochBatches
 from multigrain.training.loggers import check_loggers, make_loggers
 from multigrain.training.modality_dropout import ModalityDropout, warn_without_effect
 from multigrain.training.module import TrainingModule
-from multigrain.training.open_data import open_data
+from multigrain.training.open_data import open_data, open_text_reader
 from multigrain.training.progress import Progress
 from multigrain.training.recipe import Recipe, TrainingRecipe
 from multigrain.training.run_folder import RunFolder, write_errors, write_json
@@ -73,10 +74,13 @@ def train_run(
         MultigrainError: what is wrong with recipe, store or folder; or a loss that is not finite.
         TrainingInterrupted: Ctrl-C; the run can be resumed.
     """
-    folder, store = RunFolder(run_folder), open_data(recipe)
     is_first = process_rank() == 0  # the other processes of DDP run this function too
     console = Console(stderr=True, quiet=not (show_progress and is_first))
-    model, higher_is_better = prepare_model(recipe, store, seed)
+    reader = open_text_reader(recipe)
+    if reader is not None:
+        console.print(f"Text encoder {reader.source.in_words}; {reader.settings.mode}", highlight=False, markup=False, soft_wrap=True)
+    folder, store = RunFolder(run_folder), open_data(recipe, reader)
+    model, higher_is_better = prepare_model(recipe, store, seed, reader)
     with folder.locked() if is_first else nullcontext():
         return _train_in(folder, recipe, store, model, seed, higher_is_better, console, resume=resume, overwrite=overwrite)
 
@@ -96,7 +100,7 @@ def _train_in(
     is_first = process_rank() == 0
     if is_first:
         if resume and folder.path.exists():
-            check_resume(folder, recipe, store, seed)
+            check_resume(folder, recipe, store, seed, model)
             if folder.info()["status"] == "completed":
                 console.print(f"The run {folder.path} is complete; there is nothing to resume.", highlight=False, soft_wrap=True)
                 return folder.results()
@@ -119,8 +123,14 @@ def _train_in(
         torch.set_num_threads(threads)
 
 
-def prepare_model(recipe: Recipe, store: Store | JointStore, seed: int) -> tuple[MultimodalModel, bool]:
+def prepare_model(recipe: Recipe, store: Store | JointStore, seed: int, reader: TextReader | None = None) -> tuple[MultimodalModel, bool]:
     """A fresh model for a store, after checking that recipe, store and model go together.
+
+    Args:
+        recipe: names the model and everything about it.
+        store: from `open_data`.
+        seed: of its weights.
+        reader: the language model that `store` was opened for, or None.
 
     Returns:
         The model, and whether a higher value of the monitored metric is better.
@@ -135,11 +145,15 @@ def prepare_model(recipe: Recipe, store: Store | JointStore, seed: int) -> tuple
     check_loggers(recipe.training.loggers)
     higher_is_better = monitor_direction(recipe.training.monitor, task, recipe.evaluation.convention)
     names = choose_modalities(store, MODELS[recipe.model.name].modalities, recipe.data.modalities)
+    check_vectors(store, names)
     for split in ("train", "valid"):
         check_labels(store.split(split), task.label_dim)
     reseed(seed, 0)
     features = {name: store.features[name] for name in names}
-    model = build_model(recipe.model.name, recipe.model.config, task, features, normalise=recipe.data.normalise, clip=recipe.data.clip)
+    chosen, data = recipe.model, recipe.data
+    model = build_model(chosen.name, chosen.config, task, features, normalise=data.normalise, clip=data.clip, text_reader=reader)
+    if reader is not None and model.text_encoder is None:
+        logger.warning("The recipe has a text_encoder, which has no effect: the model %s reads %s.", model.name, ", ".join(model.features))
     check_every_store_is_read(model, store)
     check_alignment(model, list(store.splits.values()))
     warn_without_effect(recipe.training.modality_dropout, list(model.features))
@@ -182,27 +196,45 @@ def _run_info(folder: RunFolder, recipe: Recipe, store: Store | JointStore, seed
         **({"stores": store.facts()} if isinstance(store, JointStore) else {}),
         "store_fingerprint": store.fingerprint,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **text_encoder_facts(model),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
     }
 
 
-def check_resume(folder: RunFolder, recipe: Recipe, store: Store | JointStore, seed: int) -> None:
+def text_encoder_facts(model: MultimodalModel) -> dict[str, Any]:
+    """For run.json and results.json: which language model reads the text, and how many parameters are trained; empty without one."""
+    if model.text_encoder is None:
+        return {}
+    reader = model.text_encoder.reader
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    facts = {"name": reader.source.name, "mode": reader.settings.mode, "sha256": reader.source.sha256}
+    return {"text_encoder": facts, "trained_parameters": trained}
+
+
+def check_resume(folder: RunFolder, recipe: Recipe, store: Store | JointStore, seed: int, model: MultimodalModel) -> None:
     """Checks that the run in a folder is the one that is to be continued.
 
     Raises:
-        TrainingError: it is no run, or was started with another recipe, seed or data set.
+        TrainingError: it is no run, or was started with another recipe, seed, language model or data set.
     """
     before, after = folder.recipe().decisive(), recipe.decisive()
     advice = "A run is resumed with what it was started with: `multigrain train --resume RUN` alone; or start it anew with --overwrite."
-    for section in before:
-        old, new = before[section], after[section]
+    for section in {**before, **after}:
+        old, new = before.get(section, {}), after.get(section, {})
         for key in sorted({*old, *new}):
             if old.get(key) != new.get(key):
                 raise TrainingError(f"{folder.path} was started with {section}.{key} = {old.get(key)!r}, not {new.get(key)!r}. {advice}")
     info = folder.info()
     if info["seed"] != seed:
         raise TrainingError(f"{folder.path} was started with seed {info['seed']}, not {seed}. {advice}")
+    encoder, was_encoder = text_encoder_facts(model).get("text_encoder", {}), info.get("text_encoder", {})
+    if encoder.get("sha256") != was_encoder.get("sha256"):
+        raise TrainingError(
+            f"{folder.path} was started with the text encoder {was_encoder.get('name')!r}, content {str(was_encoder.get('sha256'))[:12]}, but what "
+            f"{encoder.get('name')!r} names now has {str(encoder.get('sha256'))[:12]}: it has changed. Bring the old one back, or start the run "
+            "anew with --overwrite."
+        )
     if info["store_fingerprint"] != store.fingerprint:
         was, name, now = _changed_store(info, store)
         raise TrainingError(
@@ -368,6 +400,7 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store | JointStore, like: M
             "best_epoch": progress.best_epoch,
             "kept_epoch": progress.epoch if recipe.training.keep == "last" else progress.best_epoch,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            **text_encoder_facts(like),
             "seconds_per_epoch": float(np.mean([line["seconds"] for line in timing])),
             "splits": splits,
         } | ({"zero_attention": zeros} if model.has_sparse_attention else {})
