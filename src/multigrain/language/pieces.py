@@ -50,13 +50,10 @@ class TokenTable:
     def sequence(self, rows: Int[np.ndarray, " batch"]) -> ModalitySequence:
         """Which pieces of some utterances are real, padded on the right to the longest (at least one), with features of width 0.
 
-        The step that stands for the utterance is the first token where that is a special one (such as [CLS]), else the last.
+        The step that stands for the utterance is the last token, as everywhere: a recurrent model has then read all of them.
         """
         lengths = torch.from_numpy(self.lengths[rows])
-        features = torch.zeros(len(rows), max(1, int(lengths.max())), 0)
-        starts = np.minimum(self.starts[rows], max(0, len(self.word) - 1))
-        begins_special = torch.from_numpy(self.word[starts] == NO_WORD) if len(self.word) else torch.zeros(len(rows), dtype=torch.bool)
-        return ModalitySequence.from_lengths(features, lengths, (lengths - 1).clamp(min=0).masked_fill(begins_special, 0))
+        return ModalitySequence.from_lengths(torch.zeros(len(rows), max(1, int(lengths.max())), 0), lengths)
 
     def tokens(self, rows: Int[np.ndarray, " batch"]) -> TokenSequence:
         """The pieces of some utterances, padded on the right as `sequence` is."""

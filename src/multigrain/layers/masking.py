@@ -13,6 +13,11 @@ def read_step(
     return states[rows, readout] * mask.any(dim=1, keepdim=True).to(states.dtype)
 
 
+def first_step(states: Float[Tensor, "batch time dim"], mask: Bool[Tensor, "batch time"]) -> Float[Tensor, "batch dim"]:
+    """Each row's first state, which of a language model is that of [CLS]; zeros where the modality is absent."""
+    return states[:, 0] * mask.any(dim=1, keepdim=True).to(states.dtype)
+
+
 def mean_of_steps(states: Float[Tensor, "batch time dim"], mask: Bool[Tensor, "batch time"]) -> Float[Tensor, "batch dim"]:
     """Each row's mean over its real steps; zeros where the modality is absent."""
     total = states.masked_fill(~mask.unsqueeze(-1), 0.0).sum(dim=1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from multigrain.layers.attention import AttentionBias
 from multigrain.layers.dropout import Dropout
-from multigrain.layers.masking import mean_of_steps, read_step
+from multigrain.layers.masking import first_step, mean_of_steps, read_step
 from multigrain.layers.temporal_projection import TemporalProjection
 from multigrain.layers.transformer import PositionalInput, TransformerSettings, TransformerStack
 from multigrain.schema import ModalitySequence
@@ -56,7 +56,7 @@ class LanguageStates(nn.Module):
     def forward(self, sequence: ModalitySequence) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim"]]:
         """X_L and h_L; 0 where the text is absent."""
         states = self.text_dropout(sequence.features)
-        pooled = read_step(states, sequence.readout, sequence.mask) if self.pooling == "first" else mean_of_steps(states, sequence.mask)
+        pooled = (first_step if self.pooling == "first" else mean_of_steps)(states, sequence.mask)
         steps = self.states(states).masked_fill(~sequence.mask.unsqueeze(-1), 0.0)
         return steps, self.summary(pooled).masked_fill(~sequence.is_present.unsqueeze(-1), 0.0)
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from multigrain.errors import RecipeError
 from multigrain.layers.dropout import Dropout
-from multigrain.layers.masking import mean_of_steps, read_step
+from multigrain.layers.masking import first_step, mean_of_steps, read_step
 from multigrain.models.base import MultimodalModel, Paper
 from multigrain.models.settings import require_rates
 from multigrain.schema import Batch, FeatureSpec, ModelOutput, Task
@@ -26,12 +26,13 @@ class PooledConfig:
 
     Attributes:
         modality: the one that is read; others in the data are ignored.
-        pooling: the `mean` of all steps, or the step that stands for the utterance (`readout`: [CLS] with a language model).
+        pooling: the `mean` of all steps; the `first` step, which of a language model is [CLS]; or `readout`, the step that stands for the
+            utterance, which is the last unless the utterance is given in its video's context.
         output_dropout: on the pooled vector.
     """
 
     modality: Literal["text", "audio", "vision"] = "text"
-    pooling: Literal["readout", "mean"] = "readout"
+    pooling: Literal["readout", "mean", "first"] = "readout"
     output_dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -60,8 +61,8 @@ class Pooled(MultimodalModel):
     def forward(self, batch: Batch, with_attention: bool = False) -> ModelOutput:
         """Predicts a batch; there is no attention to show."""
         sequence = self.prepare(batch)[self.config.modality]
-        if self.config.pooling == "mean":
-            pooled = mean_of_steps(sequence.features, sequence.mask)
-        else:
+        if self.config.pooling == "readout":
             pooled = read_step(sequence.features, sequence.readout, sequence.mask)
+        else:
+            pooled = (first_step if self.config.pooling == "first" else mean_of_steps)(sequence.features, sequence.mask)
         return ModelOutput(self.output(self.output_dropout(pooled)), representations={"fused": pooled})
