@@ -164,7 +164,7 @@ def test_every_parameter_gets_a_gradient(name: str, task: str) -> None:
 def test_overfits_eight_utterances(name: str) -> None:
     require_contract(name, "overfit")
     model, batch = small_model(name, seed=1), random_batch(name, 8, seed=1)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    optimizer = torch.optim.Adam(model.parameter_groups(0.02))
     first = None
     for _ in range(60):
         output = model(batch)

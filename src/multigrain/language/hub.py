@@ -29,7 +29,7 @@ def fetch(hub_id: str, revision: str | None) -> Path:
     options: dict[str, Any] = {"revision": revision, "allow_patterns": list(PATTERNS), "ignore_patterns": ["onnx/*", "openvino/*"]}
     try:
         folder = Path(snapshot_download(hub_id, local_files_only=True, **options))
-        if is_complete(folder):
+        if missing_part(folder) is None:
             return folder
     except LocalEntryNotFoundError:
         pass
@@ -37,9 +37,13 @@ def fetch(hub_id: str, revision: str | None) -> Path:
     return Path(snapshot_download(hub_id, etag_timeout=REACH_SECONDS / 2, **options))
 
 
-def is_complete(folder: Path) -> bool:
-    """Whether a folder has an encoder's description and safetensors weights."""
-    return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+def missing_part(folder: Path) -> str | None:
+    """What a folder lacks of an encoder: its description, safetensors weights or tokenizer; None where all are there.
+
+    Without a tokenizer's files transformers would make one that knows no word, and say nothing.
+    """
+    parts = {"config.json": ("config.json",), "weights": ("*.safetensors",), "a tokenizer": ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")}
+    return next((name for name, patterns in parts.items() if not any(any(folder.glob(pattern)) for pattern in patterns)), None)
 
 
 def _within(seconds: float, ask: Callable[[], Any]) -> None:

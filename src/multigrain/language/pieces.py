@@ -120,8 +120,9 @@ class WordPieces:
 
 
 def _words_of_pieces(encoding: Any, word_lengths: Sequence[int]) -> Int[np.ndarray, " token"]:
-    """Which word each piece of a text is of: that in which its last character lies."""
+    """Which word each piece of a text is of: that in which its last character lies, or that which follows where the piece is but a space."""
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.asarray(word_lengths, np.int64) + 1)[:-1]])
     ends = np.array([end for _, end in encoding.offsets])
-    words = np.searchsorted(starts, ends - 1, side="right") - 1
+    last = ends - 1
+    words = np.searchsorted(starts, last + np.isin(last, starts[1:] - 1), side="right") - 1
     return np.where(np.array(encoding.special_tokens_mask, bool), NO_WORD, np.maximum(words, 0))

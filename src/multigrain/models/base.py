@@ -212,6 +212,7 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
 
     def _read_text(self, encoder: TextEncoder, sequence: ModalitySequence, tokens: TokenSequence | None) -> ModalitySequence:
         """The text's states in place of features of width 0; cached states of a frozen language model stay as they are."""
+        rest = (sequence.mask, sequence.readout)
         if sequence.features.shape[-1] != 0:
             if encoder.reader.settings.is_frozen:
                 return sequence
@@ -224,7 +225,9 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
                 f"The text of the batch holds words without vectors and no tokens, which this {self.name} model needs. Make the batch with "
                 "model.text_batch([...]), or take it from a store that was opened for the model's text encoder."
             )
-        return ModalitySequence(encoder(tokens.ids, sequence.mask), sequence.mask, sequence.readout)
+        if encoder.reader.settings.is_frozen and not bool(sequence.mask.any()):  # nothing that its network would be loaded for
+            return ModalitySequence(torch.zeros(*sequence.mask.shape, self.features["text"].dim, device=sequence.mask.device), *rest)
+        return ModalitySequence(encoder(tokens.ids, sequence.mask), *rest)
 
     def text_batch(self, transcripts: Sequence[str]) -> Batch:
         """A batch of transcripts alone, for a model that reads text with a language model.
