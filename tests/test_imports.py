@@ -19,7 +19,8 @@ LEVELS = (
     ("cli", "__main__"),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
-HEAVY = ("torch", "lightning", "h5py", "matplotlib", "transformers", "peft", "numpy", "scipy", "safetensors", "huggingface_hub", "jsonargparse", "rich")
+HEAVY = ("torch", "lightning", "h5py", "matplotlib", "transformers", "peft", "numpy", "scipy", "safetensors", "huggingface_hub")
+HEAVY += ("jsonargparse", "rich")
 
 
 def module_name(path: Path) -> str:

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_encoder import write_tiny_encoder
 
 from multigrain.data import state_cache
 from multigrain.data.joint_store import JointStore, StoreSource
@@ -20,6 +19,7 @@ from multigrain.language.encoder import TextEncoder
 from multigrain.language.reader import TextReader
 from multigrain.language.settings import TextEncoderSettings
 from multigrain.schema import FeatureSpec, Task, Utterance
+from tiny_encoder import write_tiny_encoder
 
 
 def reader_of(folder, **settings) -> TextReader:

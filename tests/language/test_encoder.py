@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_encoder import write_tiny_encoder
 
 from multigrain.errors import CheckpointError, RecipeError
 from multigrain.language.encoder import TextEncoder
@@ -13,6 +12,7 @@ from multigrain.language.reader import TextReader
 from multigrain.language.settings import TextEncoderSettings
 from multigrain.models import build_model, load
 from multigrain.schema import Batch, FeatureSpec, Task
+from tiny_encoder import write_tiny_encoder
 
 TRANSCRIPTS = ["it was a really good film", "not good", "", "the film, then we saw it"]
 MODES = ("fine_tuned", "lora", "last_layers", "frozen")

@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 from small_run import changed
-from tiny_encoder import WORDS, write_tiny_encoder
 
 from multigrain.data.store import StoreWriter
 from multigrain.errors import CheckpointError, DataError, TrainingError
@@ -17,6 +16,7 @@ from multigrain.models import load
 from multigrain.schema import FeatureSpec, Task, Utterance
 from multigrain.training.recipe_file import recipe_from_dict
 from multigrain.training.train import train_run
+from tiny_encoder import WORDS, write_tiny_encoder
 
 MODES = ("fine_tuned", "lora", "last_layers", "frozen")
 

@@ -85,8 +85,9 @@ class WordPieces:
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
         except (OSError, ValueError, ImportError, TypeError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise RecipeError(
-                f"The tokenizer of the text encoder in {self.folder} cannot be opened ({type(error).__name__}: {' '.join(str(error).split())[:200]}). "
+                f"The tokenizer of the text encoder in {self.folder} cannot be opened ({reason}). "
                 "Put the tokenizer's files beside the weights: `AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)`."
             ) from error
         if not tokenizer.is_fast:
