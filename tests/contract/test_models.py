@@ -163,6 +163,8 @@ def test_every_parameter_gets_a_gradient(name: str, task: str) -> None:
 
 def test_overfits_eight_utterances(name: str) -> None:
     require_contract(name, "overfit")
+    if name.endswith(OVER) and name != f"mmin{OVER}":
+        pytest.skip("the model's own part is the same as with vectors; mmin has a text branch for language models")
     model, batch = small_model(name, seed=1), random_batch(name, 8, seed=1)
     optimizer = torch.optim.Adam(model.parameter_groups(0.02))
     first = None

@@ -4,7 +4,7 @@ A transcript's words are joined with single spaces and cut by the encoder's own 
 character lies in. So the pieces are those of the plain transcript, whatever kind of tokenizer it is. Special tokens belong to no word.
 """
 
-import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +17,6 @@ from jaxtyping import Int
 
 from multigrain.errors import RecipeError
 from multigrain.schema import ModalitySequence, TokenSequence
-
-logger = logging.getLogger(__name__)
 
 NO_WORD = -1
 """The word of special tokens and padding."""
@@ -82,6 +80,7 @@ class WordPieces:
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else it warns of every process that is forked later, to prepare batches
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
         except (OSError, ValueError, ImportError, TypeError, AttributeError) as error:

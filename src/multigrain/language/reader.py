@@ -1,6 +1,7 @@
 """What data and model must agree on where a language model reads the text: which encoder, cut how, and what its states are."""
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -11,8 +12,10 @@ from typing import Any
 from multigrain.errors import CheckpointError, RecipeError
 from multigrain.language.pieces import WordPieces
 from multigrain.language.settings import TextEncoderSettings
-from multigrain.language.source import TOKENIZER_FILES, EncoderSource, find_encoder, pools_by_mean
+from multigrain.language.source import MINILM, TOKENIZER_FILES, EncoderSource, find_encoder, pools_by_mean
 from multigrain.schema import FeatureSpec
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT_FOLDER = "text_encoder"
 """Within a checkpoint of a model whose language model was trained whole: its description and tokenizer."""
@@ -43,6 +46,8 @@ class TextReader:
             RecipeError: it is not there, is not complete, or takes fewer tokens than the recipe asks for.
         """
         source = find_encoder(settings.name, settings.revision)
+        if settings.revision is not None and (settings.name == MINILM or str(source.folder) == settings.name):
+            logger.warning("text_encoder.revision has no effect: %s is no hub id. Leave it out.", settings.name)
         pooling = settings.pooling or ("mean" if pools_by_mean(source.folder) else "first")
         reader = cls(replace(settings, pooling=pooling), source)
         limit = reader.token_limit
