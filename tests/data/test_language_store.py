@@ -91,7 +91,7 @@ def test_transcripts_that_are_cut_are_counted_in_one_warning(make_store, tiny_en
     cut = {name: sum(len(record["text"].split()) > 3 for record in own.records) for name, own in store.splits.items()}
     (message,) = [record.getMessage() for record in caplog.records]
     assert message.startswith(" and ".join(f"{cut[name]} of {len(store.split(name))} transcripts in {name!r}" for name in cut if cut[name]))
-    assert "text_encoder.max_tokens = 5 word-pieces (up to 10); what is beyond was cut off. It takes 40." in message
+    assert "text_encoder.max_tokens = 5 word-pieces (up to 10); what is beyond was cut off. Raise it, to 40 at most, if" in message
     assert split.lengths("text").max() == 5
 
 

@@ -93,6 +93,7 @@ def test_a_checkpoint_holds_what_was_trained_and_predicts_the_same(tiny_encoder,
     expected = model.predict(batch)
     model.save_pretrained(tmp_path / "saved")
     loaded = load(str(tmp_path / "saved"))
+    assert f"({mode}): `model.text_batch([...])` makes a batch" in (tmp_path / "saved" / "README.md").read_text()
     assert loaded.predict(loaded.text_batch(TRANSCRIPTS)).equal(expected)
     saved = set(model.state_dict())
     encoder = {name for name in saved if name.startswith("text_encoder.")}

@@ -14,6 +14,7 @@ from multigrain.evaluation.evaluate import evaluate_run
 from multigrain.evaluation.robustness import robustness_of_run
 from multigrain.models import load
 from multigrain.schema import FeatureSpec, Task, Utterance
+from multigrain.training.open_data import open_text_reader
 from multigrain.training.recipe_file import recipe_from_dict
 from multigrain.training.train import train_run
 from tiny_encoder import WORDS, write_tiny_encoder
@@ -156,6 +157,8 @@ def test_a_language_model_that_nothing_reads_is_named_in_the_log(recipe, tmp_pat
     values["data"]["modalities"] = None
     train(changed(recipe_from_dict(values), training={"epochs": 1}), tmp_path / "run")
     assert "text_encoder, which has no effect: the model unimodal reads audio" in caplog.text
+    assert open_text_reader(changed(recipe, data={"modalities": ["audio"]})) is None
+    assert "text_encoder, which has no effect: data.modalities leaves text out" in caplog.text
 
 
 def test_resuming_and_evaluating_with_another_language_model_are_refused(recipe, talks, encoder, tmp_path):

@@ -70,5 +70,7 @@ def _warn_of_cut(store: Store, reader: TextReader, tables: dict[str, TokenTable]
             store,
             reader.settings.max_tokens,
             longest,
-            "This language model takes no more." if limit == reader.settings.max_tokens else f"It takes {'any number' if limit is None else limit}.",
+            "The language model takes no more."
+            if limit == reader.settings.max_tokens
+            else f"Raise it{'' if limit is None else f', to {limit} at most'}, if they are to be read whole.",
         )

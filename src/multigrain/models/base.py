@@ -281,6 +281,11 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
     def card(self) -> str:
         """The checkpoint's model card, in Markdown with the hub's metadata; to be completed by whoever publishes it."""
         inputs = [f"- {name}: {spec.dim} features a step, extractor {spec.extractor!r} {spec.version}" for name, spec in self.features.items()]
+        if self.text_encoder is not None:
+            reader = self.text_encoder.reader
+            inputs.append(
+                f"\nText is read by the language model {reader.source.name} ({reader.settings.mode}): `model.text_batch([...])` makes a batch."
+            )
         return CARD.format(name=self.name, paper=self.paper, task=self.task.kind, inputs="\n".join(inputs), version=__version__)
 
     @classmethod

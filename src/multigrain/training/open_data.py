@@ -1,11 +1,15 @@
 """Opening what a recipe names as its data: one store, or several as one, and the language model that reads the transcripts."""
 
+import logging
+
 from multigrain.data.joint_store import JointStore, common_task
 from multigrain.data.language_store import has_transcripts, no_transcripts, open_store, read_text_with
 from multigrain.data.store import Store
 from multigrain.language.reader import TextReader
 from multigrain.schema import Task
 from multigrain.training.recipe import Recipe
+
+logger = logging.getLogger(__name__)
 
 
 def open_text_reader(recipe: Recipe) -> TextReader | None:
@@ -14,7 +18,10 @@ def open_text_reader(recipe: Recipe) -> TextReader | None:
     Raises:
         RecipeError: it cannot be found.
     """
-    if recipe.text_encoder is None or (recipe.data.modalities is not None and "text" not in recipe.data.modalities):
+    if recipe.text_encoder is None:
+        return None
+    if recipe.data.modalities is not None and "text" not in recipe.data.modalities:
+        logger.warning("The recipe has a text_encoder, which has no effect: data.modalities leaves text out.")
         return None
     recipe.text_encoder.warn_without_effect()
     return TextReader.from_settings(recipe.text_encoder)
