@@ -91,6 +91,17 @@ def test_a_hub_that_never_answers_is_given_up_in_seconds(silent_hub, monkeypatch
     assert "\n" not in str(caught.value)
 
 
+def test_what_was_downloaded_before_needs_no_network(silent_hub, tiny_encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "_within", lambda *_: pytest.fail("asked the hub"))
+    repository = tmp_path / "cache" / "models--owner--encoder"
+    shutil.copytree(tiny_encoder, repository / "snapshots" / ("0" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    found = find_encoder("owner/encoder")
+    assert found.sha256 == content_hash(tiny_encoder)
+    assert str(found.folder).startswith(str(repository))
+
+
 def test_a_question_that_hangs_is_given_up():
     before = time.monotonic()
     with pytest.raises(TimeoutError, match=r"no answer within 0\.1 seconds"):
