@@ -1,5 +1,6 @@
 """The language model as part of a model: masks, what is trained at which rate, what is saved."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -151,6 +152,20 @@ def test_settings_that_do_not_fit_the_encoder_are_named(tiny_encoder):
         TextEncoder(reader_of(tiny_encoder, mode="last_layers", num_trainable_layers=3))
     with pytest.raises(RecipeError, match=r"text_encoder.lora_targets is \['q_proj'\], which fits no layer.*dense, key, query, value"):
         TextEncoder(reader_of(tiny_encoder, mode="lora", lora_targets=("q_proj",)))
+
+
+def test_lora_without_peft_says_what_to_install(tiny_encoder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(RecipeError, match=r"needs the package peft. Install it: pip install .*text_encoder.mode=last_layers"):
+        TextEncoder(reader_of(tiny_encoder, mode="lora"))
+
+
+def test_a_setting_of_a_later_version_is_refused(tiny_encoder, tmp_path):
+    model_of(tiny_encoder).save_pretrained(tmp_path / "saved")
+    path = tmp_path / "saved" / "config.json"
+    path.write_text(path.read_text().replace('"max_tokens"', '"most_tokens"'))
+    with pytest.raises(CheckpointError, match=r"sets \['most_tokens'\] of its text encoder, which this version of multigrain does not know"):
+        load(str(tmp_path / "saved"))
 
 
 def test_minilm_separates_what_was_said():

@@ -68,7 +68,10 @@ class TextReader:
             CheckpointError: the encoder is not here, or is another one than the model was trained on.
         """
         known = {entry.name for entry in fields(TextEncoderSettings)}
-        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in description.items() if key in known}
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in description.items() if key != "sha256"}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise CheckpointError(f"{folder} sets {unknown} of its text encoder, which this version of multigrain does not know. Update multigrain.")
         settings, sha256 = TextEncoderSettings(**values), description["sha256"]
         own = folder / CHECKPOINT_FOLDER
         if settings.mode == "fine_tuned":
