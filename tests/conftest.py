@@ -10,6 +10,7 @@ import torch
 
 from multigrain.data.store import Store, StoreWriter
 from multigrain.schema import FeatureSpec, Task, Utterance
+from tiny_encoder import WORDS, write_tiny_encoder
 
 # One thread a process, also in the processes that tests start: the tests run in two at a time, and on two cores threads that wait for
 # each other made a step of a tiny model ten times as slow.
@@ -40,11 +41,17 @@ def golden() -> Path:
     return _shared_folder("golden")
 
 
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny language model."""
+    return write_tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
 def random_utterances(
     counts: Mapping[str, int], *, task: Task | None = None, modalities: tuple[str, ...] = ("text", "audio", "vision"), seed: int = 0
 ) -> list[Utterance]:
     """Utterances of random features, 1 to 8 words long, with labels that fit the task; three utterances a group."""
-    task, generator = task or Task(), np.random.default_rng(seed)
+    task, generator, speech = task or Task(), np.random.default_rng(seed), np.random.default_rng([seed, 1])
     utterances = []
     for split, count in counts.items():
         for index in range(count):
@@ -59,7 +66,8 @@ def random_utterances(
             if task.kind == "emotions":
                 label = generator.integers(0, 2, size=len(task.emotions)).astype(float)
             group = f"{split}_video_{index // 3}"
-            utterances.append(Utterance(id=f"{group}_{index % 3}", split=split, group=group, features=features, label=label, text="so it is"))
+            text = " ".join(speech.choice(WORDS, size=words))
+            utterances.append(Utterance(id=f"{group}_{index % 3}", split=split, group=group, features=features, label=label, text=text))
     return utterances
 
 

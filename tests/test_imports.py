@@ -12,14 +12,15 @@ import multigrain
 PACKAGE = Path(multigrain.__file__).parent
 LEVELS = (
     ("errors", "schema"),
-    ("layers", "losses", "metrics", "data"),
+    ("layers", "losses", "metrics", "language", "data"),
     ("models",),
     ("training", "evaluation"),
     ("plots", "report", "demo"),
     ("cli", "__main__"),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
-HEAVY = ("torch", "lightning", "h5py", "matplotlib", "transformers", "numpy", "scipy", "safetensors", "huggingface_hub", "jsonargparse", "rich")
+HEAVY = ("torch", "lightning", "h5py", "matplotlib", "transformers", "peft", "numpy", "scipy", "safetensors", "huggingface_hub")
+HEAVY += ("jsonargparse", "rich")
 
 
 def module_name(path: Path) -> str:
@@ -120,3 +121,10 @@ def test_importing_multigrain_is_light_and_silent():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
     assert done.stderr == ""
+
+
+def test_models_and_stores_import_no_language_model_library():
+    """Those are imported when a text encoder is used. (Lightning's torchmetrics imports transformers by itself wherever it is installed.)"""
+    code = "import sys, multigrain.models, multigrain.data.language_store; print(sorted({'transformers', 'peft', 'lightning'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "[]"

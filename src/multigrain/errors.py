@@ -33,6 +33,16 @@ class TrainingError(MultigrainError):
     """Training cannot go on: the loss is not finite, the run folder cannot be written, the disk is full."""
 
 
+def require(is_right: bool, key: str, value: object, expected: str) -> None:
+    """Checks one setting of a recipe.
+
+    Raises:
+        RecipeError: `is_right` is False; the message names the key, the value and what was expected.
+    """
+    if not is_right:
+        raise RecipeError(f"{key} is {value!r}; expected {expected}.")
+
+
 def nearest(name: str, choices: list[str]) -> str:
     """` Did you mean 'x'?` for the choice most like `name`, or an empty string when none is like it."""
     import difflib

@@ -226,6 +226,7 @@ def _attention_section(comparison: Comparison) -> str:
     from multigrain.data.store import Store
     from multigrain.evaluation.attention import score_attention
     from multigrain.evaluation.attention_example import example_maps
+    from multigrain.evaluation.evaluate import own_store
     from multigrain.models import load
 
     store = _store_of(comparison)
@@ -236,6 +237,10 @@ def _attention_section(comparison: Comparison) -> str:
         if len(maps) >= MOST_PANELS or not (Path(row.run_folders[0]) / "checkpoints" / "best").is_dir():
             continue
         model = load(str(Path(row.run_folders[0]) / "checkpoints" / "best"))
+        if model.text_encoder is not None:
+            own = own_store(read_run(row.run_folders[0]), model.text_encoder.reader)
+            maps += example_maps(model, own, row.name, comparison.split)
+            continue
         if is_planted:
             assert isinstance(store, Store)  # several together have no oracle
             scores[row.name] = score_attention(model, store, num_utterances=ATTENTION_UTTERANCES)

@@ -25,12 +25,14 @@ class FeatureSpec:
     """Where one modality's features come from; a checkpoint is only ever fed the features it was trained on.
 
     Attributes:
-        dim: features per step.
+        dim: features per step; 0 for words without vectors, which a language model is to read.
         extractor: name of what computed them, such as "glove.840B.300d" or "covarep"; "unknown" when the file is silent.
         version: the extractor's version, or an empty string.
         rate_hz: steps per second; None for one step a word or where it is not known.
         mean: per-feature mean over the training split's finite values, or None.
         std: per-feature standard deviation over the same values, or None.
+        pooling: of a language model's states, which vector stands for the utterance: that of the `first` token or the `mean`; None
+            for features of any other kind.
     """
 
     dim: int
@@ -39,10 +41,11 @@ class FeatureSpec:
     rate_hz: float | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    pooling: Literal["first", "mean"] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The specification as plain JSON values."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "pooling" or value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "FeatureSpec":
@@ -205,6 +208,9 @@ class ModalitySequence:
 @dataclass
 class TokenSequence:
     """Ids for a language model, with the word that each word-piece belongs to.
+
+    In a `Batch`, `text` says beside it which tokens are real and which stands for the utterance; its features are of width 0 until the
+    language model's states take their place, or are its states.
 
     Attributes:
         ids: (batch, token) vocabulary ids.

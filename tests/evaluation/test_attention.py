@@ -9,7 +9,7 @@ from multigrain.data.planted import read_bindings
 from multigrain.data.store import Store
 from multigrain.errors import StoreError
 from multigrain.evaluation.attention import score_attention
-from multigrain.evaluation.attention_example import example_maps
+from multigrain.evaluation.attention_example import example_maps, piece_labels
 from multigrain.models import build_model
 from multigrain.models.base import MultimodalModel
 from multigrain.models.mult import MulT
@@ -92,3 +92,7 @@ def test_example_map_of_a_store_without_truth_has_no_marks(make_store) -> None:
     maps = example_maps(model, store, "mult")
     assert {shown.source for shown in maps} == {"audio", "vision"}
     assert all(shown.marks == () and shown.polar_words == () for shown in maps)
+
+
+def test_word_pieces_are_called_by_their_words():
+    assert piece_labels(["good", "zx", "film"], [-1, 0, 1, 1, 2, -1]) == ("·", "good", "zx", "..zx", "film", "·")

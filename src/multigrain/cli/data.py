@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The file or folder.")],
     store: Annotated[Path, typer.Argument(metavar="STORE", help="The store to make, by custom NAME.store.")],
-    format: Annotated[str, typer.Option("--format", help="mult, mmsa, misa, mag, csd or arrays.")],
+    format: Annotated[str, typer.Option("--format", help="mult, mmsa, misa, mag, csd, arrays or transcripts.")],
     replace_nonfinite: Annotated[float | None, typer.Option(help="Put this in place of NaN and infinities in features, and count them.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is already there.")] = False,
     licence: Annotated[str | None, typer.Option(help="The data set's licence, for the manifest.")] = None,
@@ -52,7 +52,11 @@ def convert(
     vision: Annotated[list[Path] | None, typer.Option(help="A .csd file of visual features; may be repeated.")] = None,
     labels: Annotated[Path | None, typer.Option(help="The .csd file of the labels.")] = None,
     folds_file: Annotated[Path | None, typer.Option("--folds", metavar="FILE.json", help="Video ids of each split (csd).")] = None,
-    column: Annotated[list[str] | None, typer.Option(metavar="NAME=SOURCE", help="What a column or array is called there (arrays).")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=SOURCE", help="What a column or array is called there (arrays, transcripts).")
+    ] = None,
+    lower_case: Annotated[bool, typer.Option("--lower-case", help="Put transcripts into lower case (transcripts).")] = False,
+    label_value: Annotated[list[str] | None, typer.Option(metavar="LABEL=NUMBER", help="The score of a label that is a word (transcripts).")] = None,
     context: Annotated[bool, typer.Option("--context", help="Give each utterance its group's utterances as sequence (arrays).")] = False,
     valid_share: Annotated[float | None, typer.Option(help="Take this share of training, by whole groups, for validation.")] = None,
     num_folds: Annotated[int | None, typer.Option(help="Split anew by cross-validation over groups.")] = None,
@@ -80,6 +84,8 @@ def convert(
         labels_file=labels,
         folds_file=folds_file,
         columns=_pairs(column, "--column"),
+        lower_case=lower_case,
+        label_values=_numbers(label_value),
         context=context,
         valid_share=valid_share,
         num_folds=num_folds,
@@ -146,6 +152,13 @@ def _pairs(values: list[str] | None, option: str) -> dict[str, str]:
             raise DataError(f"{option} {value}: expected NAME=VALUE, such as {option} vision=video.")
         pairs[name.strip()] = target.strip()
     return pairs
+
+
+def _numbers(values: list[str] | None) -> dict[str, float]:
+    try:
+        return {name: float(number) for name, number in _pairs(values, "--label-value").items()}
+    except ValueError as error:
+        raise DataError(f"--label-value: {error}. Expected LABEL=NUMBER, such as --label-value negative=-1.") from error
 
 
 def _store_and_dials(arguments: list[str], config: type) -> tuple[Path, dict[str, Any]]:

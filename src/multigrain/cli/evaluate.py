@@ -30,11 +30,16 @@ def evaluate(
         bool, typer.Option("--robustness", help="Predict afresh without some modalities, and with frames missing: a table and a picture.")
     ] = False,
     plot: Annotated[Path | None, typer.Option(help="With --robustness: the picture's file (default RUN/robustness.svg).")] = None,
+    text_encoder: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Where the language model is now that the run was trained on but does not hold.")
+    ] = None,
 ) -> None:
     """Scores a finished run on a split."""
     if robustness:
-        _evaluate_robustness(run, store, split, convention, as_json, plot or run / "robustness.svg")
+        _evaluate_robustness(run, store, split, convention, as_json, plot or run / "robustness.svg", text_encoder)
         return
+    if text_encoder is not None and store is None:
+        raise RecipeError("--text-encoder is given, but the run's own predictions need none. Give a store with --store, or leave it out.")
     if plot is not None:
         raise RecipeError(f"--plot {plot} is given without --robustness, whose picture it names. Add --robustness, or leave --plot out.")
     import json
@@ -43,9 +48,9 @@ def evaluate(
     from multigrain.evaluation.tables import metric_table, null_for_nan, to_rich, zero_attention_table
     from multigrain.evaluation.zero_attention import zero_attention_of_run
 
-    values = evaluate_run(run, store, split, convention)
+    values = evaluate_run(run, store, split, convention, text_encoder=text_encoder)
     by_store = evaluate_stores_of_run(run, split, convention) if store is None else {}
-    zeros = zero_attention_of_run(run, store, split)
+    zeros = zero_attention_of_run(run, store, split, text_encoder=text_encoder)
     if as_json:
         result: dict[str, object] = {
             "run": str(run),
@@ -64,7 +69,7 @@ def evaluate(
         _console().print(to_rich(zero_attention_table(zeros)))
 
 
-def _evaluate_robustness(run: Path, store: Path | None, split: str, convention: str, as_json: bool, plot: Path) -> None:
+def _evaluate_robustness(run: Path, store: Path | None, split: str, convention: str, as_json: bool, plot: Path, text_encoder: str | None) -> None:
     import json
 
     from rich.console import Console
@@ -76,7 +81,8 @@ def _evaluate_robustness(run: Path, store: Path | None, split: str, convention: 
     if plot.suffix.lower() != ".svg":
         raise RecipeError(f"--plot is {plot}; expected a name that ends in .svg, since the picture is written as SVG.")
     with Console(stderr=True).status("Predicting ...") as status:  # shown on a terminal only
-        measured = robustness_of_run(run, store, split, convention, progress=lambda line: status.update(f"Predicting: {line}"))
+        shown = lambda line: status.update(f"Predicting: {line}")  # noqa: E731
+        measured = robustness_of_run(run, store, split, convention, progress=shown, text_encoder=text_encoder)
     metrics = measured.complete.metrics
     metric = "correlation" if "correlation" in metrics else list(metrics)[-1]
     title = f"{run}: {split} split, {measured.num_utterances} utterances, convention {convention}"

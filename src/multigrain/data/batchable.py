@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from multigrain.errors import DataError
-from multigrain.schema import Batch, ModalitySequence, Utterance
+from multigrain.schema import Batch, ModalitySequence, TokenSequence, Utterance
 
 
 class BatchableSplit(Dataset[Utterance], ABC):
@@ -76,6 +76,14 @@ class BatchableSplit(Dataset[Utterance], ABC):
     def sequences(self, rows: Int[np.ndarray, " batch"], modalities: Sequence[str]) -> dict[str, ModalitySequence]:
         """The modalities of some utterances, each padded on the right to its longest sequence (at least one step)."""
 
+    def tokens(self, rows: Int[np.ndarray, " batch"]) -> TokenSequence | None:
+        """The word-pieces of some utterances, padded as their text is; None where no language model reads the text."""
+        return None
+
+    def numbers_together(self, modality: str, numbers: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
+        """A number for each step of a modality, made equal for steps that can only be missing together, such as a word's pieces."""
+        return numbers
+
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor, modalities: Sequence[str] | None = None) -> Batch:
         """Utterances as a batch, each modality padded on the right to its longest sequence (at least one step).
 
@@ -100,6 +108,7 @@ class BatchableSplit(Dataset[Utterance], ABC):
             label=None if labels is None else labels[torch.from_numpy(rows)],
             ids=tuple(self.ids[row] for row in rows),
             groups=tuple(self.groups[row] for row in rows),
+            tokens=self.tokens(rows) if "text" in chosen else None,
         )
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:

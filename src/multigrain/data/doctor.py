@@ -105,7 +105,7 @@ def _examine_splits(store: Store) -> tuple[dict[str, SplitSummary], list[Finding
     findings: list[Finding] = []
     for modality in store.features:
         scans: dict[str, ValueScan] = {}
-        for name, split in store.splits.items():
+        for name, split in store.stored.items():
             scans[name] = scan_values(split.values(modality))
             modalities[name][modality] = summarise_modality(split, modality, scans[name])
             findings += checks.check_values(split, modality, scans[name], modalities[name][modality])

@@ -255,9 +255,9 @@ def check_scales(modality: str, scans: dict[str, ValueScan]) -> Iterator[Finding
 
 
 def check_copies(store: Store) -> Iterator[Finding]:
-    """Utterances whose features are equal, value for value, in all modalities."""
+    """Utterances whose features are equal, value for value, in all modalities; of words without vectors, whose words are."""
     candidates: dict[tuple[object, ...], list[tuple[str, int]]] = defaultdict(list)
-    for name, split in store.splits.items():
+    for name, split in store.stored.items():
         for row in range(len(split)):
             signature = _signature(split, row)
             if signature:
@@ -267,7 +267,7 @@ def check_copies(store: Store) -> Iterator[Finding]:
     for places in candidates.values():
         first_name, first = places[0]
         for name, row in places[1:]:
-            split, first_split = store.splits[name], store.splits[first_name]
+            split, first_split = store.stored[name], store.stored[first_name]
             if not _is_equal(first_split, first, split, row):
                 continue
             pair = f"{first_split.ids[first]} = {split.ids[row]}"
@@ -300,6 +300,9 @@ def _signature(split: Split, row: int) -> tuple[object, ...]:
         if length:
             start, readout = int(split.starts(modality)[row]), _readout(split, modality, row, length)
             values = split.values(modality)
+            if values.shape[1] == 0:
+                parts.append((modality, hash(tuple(split.records[row]["words"] or ()))))
+                continue
             parts.append((modality, length, readout, hash(values[[start, start + length // 2, start + readout]].tobytes())))
     return tuple(parts)
 
@@ -312,6 +315,8 @@ def _readout(split: Split, modality: str, row: int, length: int) -> int:
 def _is_equal(first_split: Split, first: int, split: Split, row: int) -> bool:
     """The signatures are equal already, so that both have the same modalities and lengths."""
     for modality in split.modalities:
+        if split.values(modality).shape[1] == 0 and split.records[row]["words"] != first_split.records[first]["words"]:
+            return False
         length = int(split.lengths(modality)[row])
         start, first_start = int(split.starts(modality)[row]), int(first_split.starts(modality)[first])
         if not np.array_equal(first_split.values(modality)[first_start : first_start + length], split.values(modality)[start : start + length]):

@@ -80,7 +80,7 @@ def scan_values(values: Float[np.ndarray, "step dim"]) -> ValueScan:
             num_nonfinite += int(finite.size - finite.sum())
         if start == 0:
             shift = np.where(finite[0], chunk[0], 0.0).astype(np.float32)  # sums about a typical value lose no digits
-        is_zero[start : start + len(chunk)] = ~chunk.any(axis=1)
+        is_zero[start : start + len(chunk)] = ~chunk.any(axis=1) if dim else False  # words without vectors are not zeros
         minimum = np.minimum(minimum, np.where(finite, chunk, np.inf).min(axis=0) if num_nonfinite else chunk.min(axis=0))
         maximum = np.maximum(maximum, np.where(finite, chunk, -np.inf).max(axis=0) if num_nonfinite else chunk.max(axis=0))
         centred = np.subtract(np.where(finite, chunk, shift) if num_nonfinite else chunk, shift, dtype=np.float64)

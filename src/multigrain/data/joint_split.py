@@ -15,9 +15,8 @@ from torch import Tensor
 
 from multigrain.data.batchable import BatchableSplit
 from multigrain.data.label_map import LabelMap
-from multigrain.data.store import Split
 from multigrain.errors import DataError, nearest
-from multigrain.schema import MODALITIES, Batch, FeatureSpec, ModalitySequence, Task, Utterance
+from multigrain.schema import MODALITIES, Batch, FeatureSpec, ModalitySequence, Task, TokenSequence, Utterance
 
 SEPARATOR = "/"
 """Stands between a store's name, which holds none, and an utterance's own id or group."""
@@ -40,7 +39,11 @@ class JointSplit(BatchableSplit):
     """
 
     def __init__(
-        self, name: str, parts: Mapping[str, Split], features: Mapping[str, FeatureSpec], maps: Mapping[str, tuple[LabelMap, Task]] | None = None
+        self,
+        name: str,
+        parts: Mapping[str, BatchableSplit],
+        features: Mapping[str, FeatureSpec],
+        maps: Mapping[str, tuple[LabelMap, Task]] | None = None,
     ):
         """Joins splits.
 
@@ -161,7 +164,8 @@ class JointSplit(BatchableSplit):
         own = [(places, batch.modalities[modality]) for places, batch in pieces if modality in batch.modalities]
         if len(pieces) == len(own) == 1:
             return own[0][1]
-        dim, longest = self._features[modality].dim, max((sequence.features.shape[1] for _, sequence in own), default=1)
+        dim = own[0][1].features.shape[-1] if own else 0 if self._is_read_as_tokens(modality) else self._features[modality].dim
+        longest = max((sequence.features.shape[1] for _, sequence in own), default=1)
         merged = ModalitySequence(torch.zeros(size, longest, dim), torch.zeros(size, longest, dtype=torch.bool), torch.zeros(size, dtype=torch.long))
         for places, sequence in own:
             time = sequence.features.shape[1]
@@ -169,6 +173,30 @@ class JointSplit(BatchableSplit):
             merged.mask[places, :time] = sequence.mask
             merged.readout[places] = sequence.readout
         return merged
+
+    def tokens(self, rows: Int[np.ndarray, " batch"]) -> TokenSequence | None:
+        """The word-pieces of some utterances of any of the stores, padded as their text is; None where no language model reads the text."""
+        if not self._is_read_as_tokens("text"):
+            return None
+        owners = np.searchsorted(self._ends, rows, side="right")
+        size = (len(rows), max(1, int(self.lengths("text")[rows].max())))
+        merged = TokenSequence(torch.zeros(size, dtype=torch.long), torch.zeros(size, dtype=torch.bool), torch.full(size, -1))
+        for number, part in enumerate(self.parts.values()):
+            places = np.flatnonzero(owners == number)
+            own = part.tokens(rows[places] - (self._ends[number] - len(part))) if places.size and "text" in part.modalities else None
+            if own is not None:
+                time = own.ids.shape[1]
+                merged.ids[places, :time], merged.mask[places, :time], merged.word[places, :time] = own.ids, own.mask, own.word
+        return merged
+
+    def _is_read_as_tokens(self, modality: str) -> bool:
+        return modality in self._features and self._features[modality].pooling is not None
+
+    def numbers_together(self, modality: str, numbers: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
+        """As each of the stores makes its own equal."""
+        owners = [part for part in self.parts.values() if modality in part.modalities]
+        ends = np.cumsum([part.num_steps(modality) for part in owners])
+        return np.concatenate([part.numbers_together(modality, own) for part, own in zip(owners, np.split(numbers, ends[:-1]), strict=True)])
 
     def utterance(self, index: int) -> Utterance:
         """One utterance, with its id, group and label as they are here; its features are copies.

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from multigrain.data.batchable import BatchableSplit
 from multigrain.data.joint_split import SEPARATOR, JointSplit
 from multigrain.data.label_map import LabelMap
-from multigrain.data.store import Split, Store
+from multigrain.data.store import Store
 from multigrain.data.store_draw import StoreDraw
 from multigrain.errors import RecipeError, StoreError, nearest
 from multigrain.schema import MODALITIES, SPLITS, FeatureSpec, Task
@@ -197,13 +198,13 @@ def _mapping_example(source: StoreSource, own: Task, task: Task) -> str:
     return f"{{path: {source.path}, labels: {{{ranges}}}}}, or labels: {{values: {{LABEL: SCORE, ...}}}}"
 
 
-def _parts(stores: dict[str, Store], name: str) -> dict[str, Split]:
+def _parts(stores: dict[str, Store], name: str) -> dict[str, BatchableSplit]:
     """Each store's split, where it has one with utterances.
 
     Training utterances are needed of every store, and labels in `train` and `valid`. A test split without labels is left out where
     another has labels, since the union can only be scored as a whole.
     """
-    parts = {store: opened.splits[name] for store, opened in stores.items() if len(opened.splits.get(name, ()))}
+    parts = {store: opened.splits[name] for store, opened in stores.items() if name in opened.splits and len(opened.splits[name])}
     if name == "train" and len(parts) < len(stores):
         store = next(store for store in stores if store not in parts)
         raise StoreError(

@@ -7,7 +7,8 @@ The format is in `docs/architecture.md`. `StoreWriter` makes a store, `Store.ope
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,7 @@ class Store:
         features: where each modality's features come from, with the training split's statistics.
         fingerprint: SHA-256 that identifies the content.
         splits: those that it has, in the order train, valid, test.
+        stored: the same as they are on disk, whoever reads the text.
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any]):
@@ -193,9 +195,10 @@ class Store:
         self.task = Task.from_dict(manifest["task"])
         self.features = {name: FeatureSpec.from_dict(manifest["features"][name]) for name in MODALITIES if name in manifest["features"]}
         self.fingerprint: str = manifest["fingerprint"]
-        self.splits: dict[str, Split] = {
+        self.stored: dict[str, Split] = {
             name: Split(path, name, manifest["splits"][name]["count"], self.features) for name in SPLITS if name in manifest["splits"]
         }
+        self.splits: dict[str, BatchableSplit] = dict(self.stored)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -219,7 +222,19 @@ class Store:
             ) from error
         return store
 
-    def split(self, name: str) -> Split:
+    def with_text(self, spec: FeatureSpec, splits: Mapping[str, BatchableSplit]) -> "Store":
+        """The same store with its text read in another way.
+
+        Args:
+            spec: of the text.
+            splits: those of this store, by name, with that text.
+        """
+        store = copy(self)
+        store.features = {name: spec if name == "text" else self.features[name] for name in MODALITIES if name in {*self.features, "text"}}
+        store.splits = dict(splits)
+        return store
+
+    def split(self, name: str) -> BatchableSplit:
         """One split by name.
 
         Raises:

@@ -152,6 +152,8 @@ class StoreWriter:
             rows.count += 1
             self._ids[utterance.id] = utterance.split
             rows.names_digest.update(json.dumps([utterance.id, utterance.group]).encode())
+            if "text" in self.features and self.features["text"].dim == 0:  # words without vectors are content themselves
+                rows.names_digest.update(json.dumps([utterance.words, utterance.text]).encode())
             rows.records.write(_record_line(utterance))
 
     def add_file(self, name: str, content: bytes) -> None:

@@ -16,8 +16,9 @@ from torch import Tensor
 from multigrain.errors import DataError
 
 if TYPE_CHECKING:
+    from multigrain.data.batchable import BatchableSplit
     from multigrain.data.planted import Binding
-    from multigrain.data.store import Split, Store
+    from multigrain.data.store import Store
     from multigrain.models.base import MultimodalModel
 
 DIRECTIONS: dict[str, str] = {"audio_to_text": "audio_step", "vision_to_text": "vision_step"}
@@ -85,7 +86,7 @@ def score_attention(
 
 
 def _sum_shares(
-    model: "MultimodalModel", split: "Split", bindings: "dict[str, list[Binding]]", limit: int | None, batch_utterances: int
+    model: "MultimodalModel", split: "BatchableSplit", bindings: "dict[str, list[Binding]]", limit: int | None, batch_utterances: int
 ) -> dict[str, _Sums]:
     count = len(split) if limit is None else min(limit, len(split))
     modalities = tuple(name for name in model.features if name in split.modalities)

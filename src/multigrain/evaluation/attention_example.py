@@ -1,5 +1,6 @@
 """The crossmodal attention of one utterance, to be shown as a picture: words against the steps of another modality."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from multigrain.data.language_split import words_of
 from multigrain.evaluation.attention import DIRECTIONS, AttentionScore
 
 if TYPE_CHECKING:
@@ -68,8 +70,12 @@ def example_maps(
     count = int(chosen.lengths("text")[index])
     if count == 0:  # of several stores, none has text together with the rest
         return []
-    words = tuple(record.get("words") or ())
-    words = words if len(words) == count else tuple(f"step {step}" for step in range(count))
+    if batch.tokens is not None:
+        words = piece_labels(words_of(record), batch.tokens.word[0].tolist())
+        bindings = None  # the planted truth counts words, not pieces
+    else:
+        words = tuple(record.get("words") or ())
+        words = words if len(words) == count else tuple(f"step {step}" for step in range(count))
     maps = []
     for direction, field in DIRECTIONS.items():
         source = direction.split("_")[0]
@@ -80,6 +86,15 @@ def example_maps(
             marks = tuple((binding.word, getattr(binding, field)) for binding in own if getattr(binding, field) is not None)
             maps.append(ExampleMap(f"{name}: words ask {source} ({shown})", words, real, marks, tuple(binding.word for binding in own), source))
     return maps
+
+
+def piece_labels(words: Sequence[str], of_pieces: Sequence[int]) -> tuple[str, ...]:
+    """What to call each word-piece: its word, for the second and further pieces of one in dots, and a dot for special tokens."""
+    labels: list[str] = []
+    for place, word in enumerate(of_pieces):
+        is_further = place > 0 and word >= 0 and of_pieces[place - 1] == word
+        labels.append("·" if word < 0 else f"..{words[word]}" if is_further else words[word])
+    return tuple(labels)
 
 
 def _bindings_or_none(store: "Store | JointStore") -> "dict[str, list[Binding]] | None":

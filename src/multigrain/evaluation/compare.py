@@ -48,7 +48,7 @@ def compare(
         RecipeError: an unknown recipe, reference or metric; two recipes of one name; recipes on different stores.
         DataError: no run completed.
     """
-    from multigrain.training.open_data import open_data
+    from multigrain.training.open_data import open_data, open_text_reader
 
     runs = plan_runs(recipes, seeds=seeds, runs_root=Path(runs_root), workers=workers, overrides=overrides)
     names = list(dict.fromkeys(run.name for run in runs))
@@ -59,7 +59,7 @@ def compare(
     completed = {name: [read_run(run.folder) for run in runs if run.name == name and (name, run.seed) not in failed] for name in names}
     return summarise(
         {name: facts for name, facts in completed.items() if facts},
-        store=open_data(runs[0].recipe),
+        store=open_data(runs[0].recipe, open_text_reader(runs[0].recipe)),
         reference=reference,
         metrics=metrics,
         convention=convention,
@@ -76,7 +76,7 @@ def plan_runs(
     Raises:
         RecipeError: no recipe or seed, two recipes of one name, recipes on different stores, or a recipe that is wrong.
     """
-    from multigrain.training.open_data import open_data
+    from multigrain.training.open_data import open_data, open_text_reader
     from multigrain.training.recipe_file import find_recipe, load_recipe
 
     seed_list = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
@@ -94,7 +94,7 @@ def plan_runs(
         name = recipe.name
         if name in named:
             raise RecipeError(f"Two of the recipes compared are called {name!r}, so their runs would share a folder. Change `name:` in one of them.")
-        store = open_data(recipe)
+        store = open_data(recipe, open_text_reader(recipe))  # a frozen language model's states are made here, once for all seeds
         stores[name] = str(store)
         folder = runs_root / name
         named[name] = PlannedRun(

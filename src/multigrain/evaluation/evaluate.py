@@ -15,6 +15,7 @@ from multigrain.schema import Task
 if TYPE_CHECKING:
     from multigrain.data.joint_store import JointStore
     from multigrain.data.store import Store
+    from multigrain.language.reader import TextReader
     from multigrain.models.base import MultimodalModel
 
 
@@ -99,6 +100,8 @@ def evaluate_run(
     store: "str | os.PathLike[str] | None" = None,
     split: str = "test",
     convention: str = "default",
+    *,
+    text_encoder: str | None = None,
 ) -> dict[str, float]:
     """The metrics of a run on a split.
 
@@ -108,6 +111,7 @@ def evaluate_run(
             again; with one, the run's best checkpoint predicts that store's split afresh.
         split: `train`, `valid` or `test`.
         convention: key of `multigrain.metrics.CONVENTIONS`.
+        text_encoder: with a store, where the language model is that the run was trained on but its checkpoint does not hold.
 
     Returns:
         Metric name -> value, unrounded (see `multigrain.metrics.compute_metrics`).
@@ -120,7 +124,7 @@ def evaluate_run(
     if store is None:
         task, predictions = facts.task, facts.predictions(split)
     else:
-        model, opened = open_model_and_store(facts, store)
+        model, opened = open_model_and_store(facts, store, text_encoder)
         task, predictions = model.task, predict_split(model, opened.split(split))
     return score(task, predictions, split, convention)
 
@@ -158,19 +162,27 @@ def score(task: Task, predictions: Predictions, split: str, convention: str) -> 
     return compute_metrics(task, predictions.scores, predictions.labels, convention, predictions.ids)
 
 
-def open_model_and_store(facts: RunFacts, path: "str | os.PathLike[str] | None") -> "tuple[MultimodalModel, Store | JointStore]":
+def open_model_and_store(
+    facts: RunFacts, path: "str | os.PathLike[str] | None", text_encoder: str | None = None
+) -> "tuple[MultimodalModel, Store | JointStore]":
     """A run's best checkpoint, and a store that it can predict: that at a path, or without one what the run was trained on.
+
+    Args:
+        facts: of the run.
+        path: of the store.
+        text_encoder: where the language model is that the run was trained on but its checkpoint does not hold; None for where it was.
 
     Raises:
         DataError: there is no such store, or the run's own is gone or has changed.
         CheckpointError: the run has no checkpoint, or the store's features or task are not those that the model was trained on.
     """
-    from multigrain.data.store import Store
+    from multigrain.data.language_store import open_store
     from multigrain.models import load
     from multigrain.training.compatibility import check_features
 
-    store = own_store(facts) if path is None else Store.open(Path(path))
-    model = load(str(facts.folder / "checkpoints" / "best"))
+    model = load(str(facts.folder / "checkpoints" / "best"), text_encoder=text_encoder)
+    reader = None if model.text_encoder is None else model.text_encoder.reader
+    store = own_store(facts, reader) if path is None else open_store(Path(path), reader)
     check_features(model, store)
     _check_labels(model, store)
     return model, store
@@ -184,13 +196,17 @@ def _check_labels(model: "MultimodalModel", store: "Store | JointStore") -> None
         )
 
 
-def own_store(facts: RunFacts) -> "Store | JointStore":
+def own_store(facts: RunFacts, reader: "TextReader | None" = None) -> "Store | JointStore":
     """The store, or the stores, that a run was trained on, after checking that the content still is the same.
+
+    Args:
+        facts: of the run.
+        reader: the language model that is to read the transcripts; None for text as the store has it.
 
     Raises:
         DataError: a store is gone or has changed.
     """
-    from multigrain.data.store import Store
+    from multigrain.data.language_store import open_store
     from multigrain.training.open_data import open_data
     from multigrain.training.run_folder import RunFolder
 
@@ -198,7 +214,7 @@ def own_store(facts: RunFacts) -> "Store | JointStore":
     for path in paths:
         if not os.path.isdir(path):
             raise DataError(f"The run {facts.folder} was trained on the store {path!r}, which is not there. Say where it is now with --store.")
-    store = open_data(RunFolder(facts.folder).recipe()) if "stores" in facts.run else Store.open(paths[0])
+    store = open_data(RunFolder(facts.folder).recipe(), reader) if "stores" in facts.run else open_store(paths[0], reader)
     if store.fingerprint != facts.run.get("store_fingerprint"):
         raise DataError(
             f"The store {store} has changed since the run {facts.folder} was trained on it. Name it with --store to evaluate on it as it is now."

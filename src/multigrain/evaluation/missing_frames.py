@@ -6,6 +6,7 @@ zeros. Decisions: docs/decisions/missing-modalities.md.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from multigrain.schema import MODALITIES, Batch, ModalitySequence
+from multigrain.schema import MODALITIES, Batch, ModalitySequence, TokenSequence
 
 if TYPE_CHECKING:
     from multigrain.data.batchable import BatchableSplit
@@ -40,6 +41,15 @@ def keep_steps(sequence: ModalitySequence, kept: Bool[Tensor, "batch time"]) -> 
     return ModalitySequence.from_lengths(features, lengths, (kept_up_to_readout - 1).clamp(min=0))
 
 
+def keep_tokens(tokens: TokenSequence, kept: Bool[Tensor, "batch token"]) -> TokenSequence:
+    """The kept word-pieces alone, in their order, moved together; see `keep_steps`."""
+    kept = kept & tokens.mask
+    lengths = kept.sum(dim=1)
+    order = (~kept).long().argsort(dim=1, stable=True)[:, : max(1, int(lengths.max()))]
+    mask = torch.arange(order.shape[1], device=lengths.device)[None, :] < lengths[:, None]
+    return TokenSequence(tokens.ids.gather(1, order), mask, tokens.word.gather(1, order).masked_fill(~mask, -1))
+
+
 class MissingFrames:
     """Which frames of a split are missing at each rate.
 
@@ -56,11 +66,12 @@ class MissingFrames:
     def __init__(self, split: "BatchableSplit", modalities: Sequence[str], *, is_aligned: bool = False, seed: int = FRAME_SEED):
         self._split, self._modalities, self._is_aligned = split, tuple(modalities), is_aligned
         self._numbers = {
-            name: np.random.default_rng([seed, MODALITIES.index(name)]).random(split.num_steps(name), dtype=np.float32) for name in modalities
+            name: split.numbers_together(name, np.random.default_rng([seed, MODALITIES.index(name)]).random(split.num_steps(name), dtype=np.float32))
+            for name in modalities
         }
 
     def remove(self, batch: Batch, indices: Sequence[int] | np.ndarray, rates: Mapping[str, float]) -> Batch:
-        """A batch without its missing frames.
+        """A batch without its missing frames; where a language model reads the text, it reads what is left of the transcript.
 
         Args:
             batch: is left as it is.
@@ -69,14 +80,15 @@ class MissingFrames:
         """
         if not rates:
             return batch
-        assert batch.tokens is None, "tokens would have to lose their words too"
         assert batch.speakers is None, "speakers would have to lose their steps too"
-        shorter = {}
+        shorter, tokens = {}, batch.tokens
         for name, rate in rates.items():
             sequence = batch.modalities[name]
-            kept = torch.from_numpy(self._step_numbers(name, indices, sequence.mask.shape[1]) >= rate)
-            shorter[name] = keep_steps(sequence, kept.to(sequence.mask.device))
-        return batch.with_modalities(shorter)
+            kept = torch.from_numpy(self._step_numbers(name, indices, sequence.mask.shape[1]) >= rate).to(sequence.mask.device)
+            if name == "text" and tokens is not None:  # cached states know the words that are gone: they are left out, to be made anew
+                tokens, sequence = keep_tokens(tokens, kept), replace(sequence, features=sequence.features[..., :0])
+            shorter[name] = keep_steps(sequence, kept)
+        return replace(batch.with_modalities(shorter), tokens=tokens)
 
     def _step_numbers(self, modality: str, indices: Sequence[int] | np.ndarray, time: int) -> Float[np.ndarray, "batch time"]:
         """The number of each step; 1 in the padding."""

@@ -196,6 +196,7 @@ def robustness_of_run(
     convention: str = "default",
     *,
     progress: Progress = logger.info,
+    text_encoder: str | None = None,
 ) -> Robustness:
     """What `measure_robustness` says of a run's best checkpoint.
 
@@ -205,11 +206,12 @@ def robustness_of_run(
         split: `train`, `valid` or `test`.
         convention: key of `multigrain.metrics.CONVENTIONS`.
         progress: shown one line a condition.
+        text_encoder: where the language model is that the run was trained on but its checkpoint does not hold; None for where it was.
 
     Raises:
         DataError: no such run, store or split; the run's own store has changed; a split without labels.
         CheckpointError: the run has no checkpoint, or the store's features or task are not those that the model was trained on.
     """
     facts = read_run(run_folder)
-    model, opened = open_model_and_store(facts, store)
+    model, opened = open_model_and_store(facts, store, text_encoder)
     return measure_robustness(model, opened.split(split), convention=convention, progress=progress)

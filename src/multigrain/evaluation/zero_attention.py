@@ -5,7 +5,6 @@ zeros but by underflow, so that the share is only reported for models whose `has
 """
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -54,7 +53,9 @@ def zero_attention(model: "MultimodalModel", split: "BatchableSplit", *, batch_u
     return {**shares, ALL_DIRECTIONS: sum(zeros for zeros, _ in counts.values()) / every} if every else {}
 
 
-def zero_attention_of_run(run_folder: str | os.PathLike[str], store: str | os.PathLike[str] | None = None, split: str = "test") -> dict[str, float]:
+def zero_attention_of_run(
+    run_folder: str | os.PathLike[str], store: str | os.PathLike[str] | None = None, split: str = "test", *, text_encoder: str | None = None
+) -> dict[str, float]:
     """What `zero_attention` says of a run's best checkpoint.
 
     Args:
@@ -62,18 +63,18 @@ def zero_attention_of_run(run_folder: str | os.PathLike[str], store: str | os.Pa
         store: without one, what the run itself noted in results.json when it ended (nothing for other splits than valid and test);
             with one, the checkpoint looks at that store's split.
         split: `train`, `valid` or `test`.
+        text_encoder: with a store, where the language model is that the run was trained on but its checkpoint does not hold.
 
     Raises:
         MultigrainError: no such run, store or split.
     """
-    from multigrain.data.store import Store
-    from multigrain.evaluation.evaluate import read_run
-    from multigrain.models import load
+    from multigrain.evaluation.evaluate import open_model_and_store, read_run
 
     facts = read_run(run_folder)
     if store is None:
         return dict(facts.results.get("zero_attention", {}).get(split, {}))
-    return zero_attention(load(str(facts.folder / "checkpoints" / "best")), Store.open(Path(store)).split(split))
+    model, opened = open_model_and_store(facts, store, text_encoder)
+    return zero_attention(model, opened.split(split))
 
 
 @torch.no_grad()

@@ -13,6 +13,17 @@ def read_step(
     return states[rows, readout] * mask.any(dim=1, keepdim=True).to(states.dtype)
 
 
+def first_step(states: Float[Tensor, "batch time dim"], mask: Bool[Tensor, "batch time"]) -> Float[Tensor, "batch dim"]:
+    """Each row's first state, which of a language model is that of [CLS]; zeros where the modality is absent."""
+    return states[:, 0] * mask.any(dim=1, keepdim=True).to(states.dtype)
+
+
+def mean_of_steps(states: Float[Tensor, "batch time dim"], mask: Bool[Tensor, "batch time"]) -> Float[Tensor, "batch dim"]:
+    """Each row's mean over its real steps; zeros where the modality is absent."""
+    total = states.masked_fill(~mask.unsqueeze(-1), 0.0).sum(dim=1)
+    return total / mask.sum(dim=1, keepdim=True).clamp(min=1).to(states.dtype)
+
+
 def attention_mask(source_mask: Bool[Tensor, "batch source"]) -> tuple[Bool[Tensor, "batch 1 1 source"] | None, Bool[Tensor, " batch"] | None]:
     """The mask to hand to an attention kernel, and which rows have a source at all.
 

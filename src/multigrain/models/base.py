@@ -7,11 +7,12 @@ below with a default; there is never a second training loop.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from huggingface_hub import ModelHubMixin
 from jaxtyping import Float
@@ -20,7 +21,8 @@ from torch import Tensor, nn
 
 from multigrain import __version__
 from multigrain.errors import CheckpointError
-from multigrain.schema import MODALITIES, Batch, FeatureSpec, ModalitySequence, ModelOutput, Task
+from multigrain.language.encoder import TextEncoder
+from multigrain.schema import MODALITIES, Batch, FeatureSpec, ModalitySequence, ModelOutput, Task, TokenSequence
 
 CHECKPOINT_FORMAT_VERSION = 1
 WEIGHTS_FILE = "model.safetensors"
@@ -144,7 +146,10 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         self.config, self.task = config, task
         self.features = {name: features[name] for name in MODALITIES if name in features and name in self.modalities}
         self.normalise, self.clip = normalise, clip
-        self.normalisers = nn.ModuleDict({name: InputNormaliser(spec, normalise=normalise, clip=clip) for name, spec in self.features.items()})
+        self.normalisers = nn.ModuleDict(
+            {name: InputNormaliser(spec, normalise=normalise, clip=clip) for name, spec in self.features.items() if spec.pooling is None}
+        )
+        self.text_encoder: TextEncoder | None = None
 
     # What a model provides ------------------------------------------------------------------------------------
 
@@ -168,8 +173,11 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         """Called before each training step with the share of training done, 0..1 (schedules inside a model)."""
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Optimiser groups; by default all parameters at one rate (a language model would have its own)."""
-        return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad], "lr": learning_rate}]
+        """Optimiser groups; by default all parameters at one rate, and those of a language model at their own."""
+        language = [] if self.text_encoder is None else self.text_encoder.parameter_groups()
+        taken = {id(parameter) for group in language for parameter in group["params"]}
+        own = [parameter for parameter in self.parameters() if parameter.requires_grad and id(parameter) not in taken]
+        return [{"params": own, "lr": learning_rate}, *language]
 
     def after_step(self, batch: Batch, output: ModelOutput) -> None:
         """Called after each optimiser step (pseudo-labels, moving averages)."""
@@ -179,9 +187,12 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
     def prepare(self, batch: Batch) -> dict[str, ModalitySequence]:
         """The modalities that this model reads, normalised, with padded steps set to zero.
 
-        Every modality of the model is there: one that the batch lacks comes as a single padded step.
+        Every modality of the model is there: one that the batch lacks comes as a single padded step. Where a language model reads the
+        text, its states are the text's features, neither normalised nor clipped.
         """
         present = batch.modalities
+        if "text" in present and self.text_encoder is not None and "text" in self.features:
+            present["text"] = self._read_text(self.text_encoder, present["text"], batch.tokens)
         reference = next((sequence.features for sequence in present.values()), next(iter(self.parameters())))
         sequences: dict[str, ModalitySequence] = {}
         for name, spec in self.features.items():
@@ -194,10 +205,43 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
                     f"{name} has {sequence.features.shape[-1]} features a step, but this {self.name} model was built for {spec.dim} "
                     f"(extractor {spec.extractor!r}). Use data with the features that the model was trained on, or train a new model."
                 )
-            values = self.normalisers[name](sequence.features)
+            values = self.normalisers[name](sequence.features) if name in self.normalisers else sequence.features
             values = values.masked_fill(~sequence.mask.unsqueeze(-1), 0.0)  # never multiply: 0 * NaN in padding is NaN
             sequences[name] = ModalitySequence(values, sequence.mask, sequence.readout)
         return sequences
+
+    def _read_text(self, encoder: TextEncoder, sequence: ModalitySequence, tokens: TokenSequence | None) -> ModalitySequence:
+        """The text's states in place of features of width 0; cached states of a frozen language model stay as they are."""
+        rest = (sequence.mask, sequence.readout)
+        if sequence.features.shape[-1] != 0:
+            if encoder.reader.settings.is_frozen:
+                return sequence
+            raise CheckpointError(
+                f"text has {sequence.features.shape[-1]} features a step, but this {self.name} model reads transcripts with the language model "
+                f"{encoder.reader.settings.name!r}. Give it a batch of its own: model.text_batch([...]), or a store with transcripts."
+            )
+        if tokens is None:
+            raise CheckpointError(
+                f"The text of the batch holds words without vectors and no tokens, which this {self.name} model needs. Make the batch with "
+                "model.text_batch([...]), or take it from a store that was opened for the model's text encoder."
+            )
+        if encoder.reader.settings.is_frozen and not bool(sequence.mask.any()):  # nothing that its network would be loaded for
+            return ModalitySequence(torch.zeros(*sequence.mask.shape, self.features["text"].dim, device=sequence.mask.device), *rest)
+        return ModalitySequence(encoder(tokens.ids, sequence.mask), *rest)
+
+    def text_batch(self, transcripts: Sequence[str]) -> Batch:
+        """A batch of transcripts alone, for a model that reads text with a language model.
+
+        Args:
+            transcripts: at least one; one without words is absent text.
+
+        Raises:
+            CheckpointError: this model reads text vectors, which only their own extractor can make.
+        """
+        if self.text_encoder is None:
+            raise CheckpointError(f"This {self.name} model reads no transcripts but vectors: it has no text encoder. Give it a Batch with vectors.")
+        table, rows = self.text_encoder.reader.pieces.split([transcript.split() for transcript in transcripts]), np.arange(len(transcripts))
+        return Batch(text=table.sequence(rows), tokens=table.tokens(rows), ids=tuple(map(str, rows)))
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Float[Tensor, "batch label"]:
@@ -223,6 +267,7 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
             "features": {name: spec.to_dict() for name, spec in self.features.items()},
             "normalise": self.normalise,
             "clip": self.clip,
+            **({} if self.text_encoder is None else {"text_encoder": self.text_encoder.reader.describe()}),
         }
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -230,10 +275,17 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         save_file(state, save_directory / WEIGHTS_FILE, metadata={"format": "pt"})
         (save_directory / CONFIG_FILE).write_text(json.dumps(self.description(), indent=2) + "\n", encoding="utf-8")
         (save_directory / CARD_FILE).write_text(self.card(), encoding="utf-8")
+        if self.text_encoder is not None and self.text_encoder.reader.settings.mode == "fine_tuned":
+            self.text_encoder.reader.save_files(save_directory)
 
     def card(self) -> str:
         """The checkpoint's model card, in Markdown with the hub's metadata; to be completed by whoever publishes it."""
         inputs = [f"- {name}: {spec.dim} features a step, extractor {spec.extractor!r} {spec.version}" for name, spec in self.features.items()]
+        if self.text_encoder is not None:
+            reader = self.text_encoder.reader
+            inputs.append(
+                f"\nText is read by the language model {reader.source.name} ({reader.settings.mode}): `model.text_batch([...])` makes a batch."
+            )
         return CARD.format(name=self.name, paper=self.paper, task=self.task.kind, inputs="\n".join(inputs), version=__version__)
 
     @classmethod
@@ -246,10 +298,12 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         force_download: bool = False,
         local_files_only: bool = False,
         token: str | bool | None = None,
+        text_encoder: str | None = None,
     ) -> "MultimodalModel":
         """A trained model in evaluation mode, from a checkpoint folder, a run folder or the hub.
 
-        Replaces the mixin's method, which would try to decode our JSON into constructor arguments by itself.
+        Replaces the mixin's method, which would try to decode our JSON into constructor arguments by itself. `text_encoder` says where the
+        language model is that the checkpoint was trained on but does not hold; None looks where it was.
 
         Raises:
             CheckpointError: it cannot be found, is incomplete, or holds another model than this class.
@@ -264,7 +318,7 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
             "token": token,
         }
         folder = fetch_checkpoint(str(pretrained_model_name_or_path), options)
-        model = build_from_description(folder)
+        model = build_from_description(folder, text_encoder)
         if not isinstance(model, cls):
             raise CheckpointError(f"{folder} holds a {model.name!r} model, not {cls.name!r}. Load it with multigrain.load(...).")
         read_weights(model, folder / WEIGHTS_FILE)

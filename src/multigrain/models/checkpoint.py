@@ -9,6 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from multigrain.errors import CheckpointError
+from multigrain.language.encoder import TextEncoder
+from multigrain.language.reader import CHECKPOINT_FOLDER, TextReader
 from multigrain.models.base import CHECKPOINT_FORMAT_VERSION, CONFIG_FILE, WEIGHTS_FILE, MultimodalModel
 from multigrain.schema import FeatureSpec, Task
 
@@ -34,7 +36,9 @@ def fetch_checkpoint(path_or_hub_id: str, hub: dict[str, Any]) -> Path:
 
     try:
         options = {key: value for key, value in hub.items() if value is not None}
-        return Path(snapshot_download(path_or_hub_id, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE], etag_timeout=5, **options))
+        return Path(
+            snapshot_download(path_or_hub_id, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, f"{CHECKPOINT_FOLDER}/*"], etag_timeout=5, **options)
+        )
     except Exception as error:
         raise CheckpointError(
             f"There is no folder {path_or_hub_id}, and it could not be fetched from the hub ({type(error).__name__}: {error}). "
@@ -42,11 +46,15 @@ def fetch_checkpoint(path_or_hub_id: str, hub: dict[str, Any]) -> Path:
         ) from error
 
 
-def build_from_description(folder: Path) -> MultimodalModel:
+def build_from_description(folder: Path, text_encoder: str | None = None) -> MultimodalModel:
     """The model that a checkpoint's JSON describes, with fresh weights.
 
+    Args:
+        folder: of the checkpoint.
+        text_encoder: where the language model is that it was trained on; None for where it was.
+
     Raises:
-        CheckpointError: the JSON is broken, of a newer format, or names an unknown model or setting.
+        CheckpointError: the JSON is broken, of a newer format, or names an unknown model or setting; or the language model is missing.
     """
     from multigrain.models import MODELS
 
@@ -70,13 +78,16 @@ def build_from_description(folder: Path) -> MultimodalModel:
     if unknown:
         raise CheckpointError(f"{path} sets {unknown}, which {name} does not have in this version of multigrain. Update multigrain.")
     config = model_class.config_class(**{key: _tuples(value) for key, value in description["config"].items()})
-    return model_class(
+    model = model_class(
         config,
         Task.from_dict(description["task"]),
         {modality: FeatureSpec.from_dict(values) for modality, values in description["features"].items()},
         normalise=description["normalise"],
         clip=description["clip"],
     )
+    if "text_encoder" in description:
+        model.text_encoder = TextEncoder(TextReader.from_checkpoint(folder, description["text_encoder"], text_encoder))
+    return model
 
 
 def read_weights(model: MultimodalModel, path: Path) -> None:

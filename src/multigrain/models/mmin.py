@@ -12,8 +12,8 @@ over all codes, concatenated, gives the prediction:
 
 with alpha = `separation_weight`, beta = `adversarial_weight`, gamma = `private_weight`, and the modalities in the paper's order L, V, A.
 
-Source: Fang, Liu and Zhang, "Multi-grained Multimodal Interaction Network for Sentiment Analysis", ICASSP 2024. The text is
-given vectors here where the paper has BERT; what it leaves open is decided in docs/decisions/mmin-open-points.md.
+Source: Fang, Liu and Zhang, "Multi-grained Multimodal Interaction Network for Sentiment Analysis", ICASSP 2024. With a
+`text_encoder` the text is read by a language model, as in the paper; what it leaves open is decided in docs/decisions/mmin-open-points.md.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from multigrain.layers.gradient_reversal import reversal_weight, reverse_gradien
 from multigrain.layers.transformer import TransformerSettings, TransformerStack
 from multigrain.models.base import MultimodalModel, Paper, PaperResult
 from multigrain.models.mmin_coarse import CoarseEncoders, Discriminator, Separation, identity_loss, separation_loss
-from multigrain.models.mmin_features import RecurrentFeatures, TextVectors
+from multigrain.models.mmin_features import LanguageStates, RecurrentFeatures, TextVectors
 from multigrain.models.mmin_fine import FineNetwork
 from multigrain.models.settings import require, require_heads, require_rates
 from multigrain.schema import Batch, FeatureSpec, ModelOutput, Task
@@ -45,7 +45,7 @@ class MMINConfig:
         width: d, the common width of states and codes.
         num_heads: attention heads; divides width.
         num_layers: N, CA modules of each crossmodal stack, pairwise and coarse-guided.
-        num_text_layers: self-attention layers over given word vectors and their summary.
+        num_text_layers: self-attention layers over given word vectors and their summary; of no effect with a language model.
         num_fusion_layers: Transformer layers over the codes.
         attention: normalisation of crossmodal attention: `sparsemax` is MMIN, `softmax` shows what it is worth.
         query_key_gain: factor on the initial query and key projections of crossmodal attention, as in `MulTConfig`; with sparsemax a
@@ -123,7 +123,10 @@ class MMIN(MultimodalModel):
         count, width, hidden_dropout = len(self.order), config.width, config.hidden_dropout
         dense = config.settings(is_crossmodal=False)
         self.branches = nn.ModuleDict({name: RecurrentFeatures(self.features[name].dim, width) for name in self.order if name != "text"})
-        if "text" in self.order:  # where text enters, as states of its steps and one summary; a language model would be another branch
+        pooling = self.features["text"].pooling if "text" in self.order else None
+        if pooling is not None:  # a language model's states, as in the paper
+            self.branches["text"] = LanguageStates(self.features["text"].dim, width, pooling=pooling, text_dropout=config.text_dropout)
+        elif "text" in self.order:
             dropouts = {"text_dropout": config.text_dropout, "embedding_dropout": config.embedding_dropout}
             self.branches["text"] = TextVectors(self.features["text"].dim, width, config.num_heads, config.num_text_layers, dense, **dropouts)
         self.encoders = CoarseEncoders(self.order, width, hidden_dropout=hidden_dropout, has_private=config.has_private_codes)

@@ -3,9 +3,11 @@
     text:            [h_L ; X_L] = SelfAttention([c + s_r ; S]),   S = drop(sqrt(d) W X + PE)
     audio, vision:   X_m = LSTM_m(X);   h_m = its state at the step that stands for the utterance
 
-The paper takes BERT for the text; given word vectors pass `TextVectors` instead, whose summary c is learned and stands where
-BERT has [CLS]. A language model is another text branch with the same two results.
+The paper takes BERT for the text: that is `LanguageStates`, where h_L is the state of [CLS] or the mean of all states. Given word
+vectors pass `TextVectors` instead, whose summary c is learned and stands where BERT has [CLS].
 """
+
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 
 from multigrain.layers.attention import AttentionBias
 from multigrain.layers.dropout import Dropout
-from multigrain.layers.masking import read_step
+from multigrain.layers.masking import first_step, mean_of_steps, read_step
 from multigrain.layers.temporal_projection import TemporalProjection
 from multigrain.layers.transformer import PositionalInput, TransformerSettings, TransformerStack
 from multigrain.schema import ModalitySequence
@@ -39,6 +41,24 @@ class TextVectors(nn.Module):
         mask = nn.functional.pad(sequence.mask, (1, 0), value=True)
         states, _ = self.stack(torch.cat([summary.unsqueeze(1), words], dim=1), None, AttentionBias.from_mask(mask))
         return states[:, 1:], states[:, 0]
+
+
+class LanguageStates(nn.Module):
+    """The text branch for a language model: its states, which already know their neighbours and places, brought to the model's width."""
+
+    def __init__(self, dim: int, width: int, *, pooling: Literal["first", "mean"], text_dropout: float):
+        super().__init__()
+        self.pooling = pooling
+        self.text_dropout = Dropout(text_dropout)
+        self.states = nn.Linear(dim, width)
+        self.summary = nn.Linear(dim, width)
+
+    def forward(self, sequence: ModalitySequence) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim"]]:
+        """X_L and h_L; 0 where the text is absent."""
+        states = self.text_dropout(sequence.features)
+        pooled = (first_step if self.pooling == "first" else mean_of_steps)(states, sequence.mask)
+        steps = self.states(states).masked_fill(~sequence.mask.unsqueeze(-1), 0.0)
+        return steps, self.summary(pooled).masked_fill(~sequence.is_present.unsqueeze(-1), 0.0)
 
 
 class RecurrentFeatures(nn.Module):

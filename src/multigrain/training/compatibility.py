@@ -58,6 +58,20 @@ def check_every_store_is_read(model: MultimodalModel, store: Store | JointStore)
             )
 
 
+def check_vectors(store: Store | JointStore, names: Sequence[str]) -> None:
+    """Checks that every modality that is to be read has something to read.
+
+    Raises:
+        DataError: text is words without vectors, and no language model reads them.
+    """
+    for name in names:
+        if store.features[name].dim == 0 and store.features[name].pooling is None:
+            raise DataError(
+                f"The {name} of the store {store} is words without vectors, which only a language model can read. Name one in the recipe, such as "
+                "`text_encoder: {name: minilm}` (on the command line text_encoder.name=minilm), or leave text out of data.modalities."
+            )
+
+
 def check_features(model: MultimodalModel, store: Store | JointStore) -> None:
     """Checks that a store holds the features that a model was trained on.
 

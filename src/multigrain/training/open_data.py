@@ -1,23 +1,53 @@
-"""Opening what a recipe names as its data: one store, or several as one."""
+"""Opening what a recipe names as its data: one store, or several as one, and the language model that reads the transcripts."""
+
+import logging
 
 from multigrain.data.joint_store import JointStore, common_task
+from multigrain.data.language_store import has_transcripts, no_transcripts, open_store, read_text_with
 from multigrain.data.store import Store
+from multigrain.language.reader import TextReader
 from multigrain.schema import Task
 from multigrain.training.recipe import Recipe
 
+logger = logging.getLogger(__name__)
 
-def open_data(recipe: Recipe) -> Store | JointStore:
+
+def open_text_reader(recipe: Recipe) -> TextReader | None:
+    """The language model that reads the text, or None where the recipe takes the store's text vectors.
+
+    Raises:
+        RecipeError: it cannot be found.
+    """
+    if recipe.text_encoder is None:
+        return None
+    if recipe.data.modalities is not None and "text" not in recipe.data.modalities:
+        logger.warning("The recipe has a text_encoder, which has no effect: data.modalities leaves text out.")
+        return None
+    recipe.text_encoder.warn_without_effect()
+    return TextReader.from_settings(recipe.text_encoder)
+
+
+def open_data(recipe: Recipe, reader: TextReader | None = None) -> Store | JointStore:
     """The store, or the stores as one, with their common task as the recipe changes it.
+
+    Args:
+        recipe: names the data.
+        reader: the language model that reads the transcripts; None for text as the stores have it.
 
     Raises:
         StoreError: there is no such store, or the stores do not go together.
+        DataError: a language model is to read the text, and a store has no transcripts.
         RecipeError: labels that do not fit the common task and are not mapped to it.
     """
     data, change = recipe.data, recipe.task
     if data.stores is None:
         assert data.store is not None
-        return Store.open(data.store)
+        return open_store(data.store, reader)
     stores = [Store.open(source.path) for source in data.stores]
+    if reader is not None:
+        if not any(has_transcripts(store) for store in stores):
+            raise no_transcripts(", ".join(map(str, stores)))
+        stores = [read_text_with(store, reader) if has_transcripts(store) else store for store in stores]
     is_told = change.minimum is not None and change.maximum is not None and all(source.labels is not None for source in data.stores)
     base = Task() if is_told else common_task(data.stores, stores)
     return JointStore(data.stores, stores, change.apply(base), data.modalities)

@@ -10,18 +10,9 @@ from typing import Any, Literal
 import yaml
 
 from multigrain.data.joint_store import StoreSource, check_names
-from multigrain.errors import RecipeError
+from multigrain.errors import RecipeError, require
+from multigrain.language.settings import TextEncoderSettings
 from multigrain.schema import MODALITIES, Task
-
-
-def require(is_right: bool, key: str, value: object, expected: str) -> None:
-    """Checks one setting.
-
-    Raises:
-        RecipeError: `is_right` is False; the message names the key, the value and what was expected.
-    """
-    if not is_right:
-        raise RecipeError(f"{key} is {value!r}; expected {expected}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,12 +189,14 @@ class Recipe:
     task: TaskRecipe = field(default_factory=TaskRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
+    text_encoder: TextEncoderSettings | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values in the form of the YAML file: the model's settings stand beside its name."""
         return {
             "name": self.name,
             "data": self.data.to_dict(),
+            **({} if self.text_encoder is None else {"text_encoder": _plain(asdict(self.text_encoder))}),
             "task": _plain({key: value for key, value in asdict(self.task).items() if value is not None}),
             "model": {"name": self.model.name, **_plain(self.model.config)},
             "training": _plain(asdict(self.training)),
@@ -211,11 +204,14 @@ class Recipe:
         }
 
     def decisive(self) -> dict[str, dict[str, Any]]:
-        """The sections without the stores' paths: what, with the fingerprint of their content, decides a run's numbers."""
+        """The sections without the stores' paths and the cache's: what, with the fingerprint of their content, decides a run's numbers."""
         sections = {name: section for name, section in self.to_dict().items() if isinstance(section, dict)}
         stores = [{key: value for key, value in source.items() if key != "path"} for source in sections["data"].get("stores", ())]
         data = {key: value for key, value in sections["data"].items() if key not in ("store", "stores")}
-        return sections | {"data": data | ({"stores": stores} if stores else {})}
+        sections |= {"data": data | ({"stores": stores} if stores else {})}
+        if self.text_encoder is not None:  # where the cache lies decides nothing
+            sections["text_encoder"] = {key: value for key, value in sections["text_encoder"].items() if key != "cache"}
+        return sections
 
     def to_yaml(self) -> str:
         """The recipe as YAML that `load_recipe` reads back to an equal recipe."""

@@ -13,10 +13,12 @@ import yaml
 from multigrain.data.joint_store import StoreSource
 from multigrain.data.label_map import LabelMap
 from multigrain.errors import RecipeError, nearest
+from multigrain.language.settings import TextEncoderSettings
+from multigrain.language.source import MINILM
 from multigrain.training.recipe import DataRecipe, EvaluationRecipe, ModelRecipe, Recipe, TaskRecipe, TrainingRecipe
 
 SECTIONS: dict[str, type] = {"data": DataRecipe, "task": TaskRecipe, "training": TrainingRecipe, "evaluation": EvaluationRecipe}
-TOP_KEYS = ("name", "data", "task", "model", "training", "evaluation")
+TOP_KEYS = ("name", "data", "text_encoder", "task", "model", "training", "evaluation")
 
 
 def list_recipes() -> dict[str, Path]:
@@ -89,10 +91,24 @@ def recipe_from_dict(values: Mapping[str, Any], source: str = "recipe") -> Recip
                 raise RecipeError(f"the section {section!r} is missing. {_section_example(section)}")
         parsed = {section: kind(**_parse_section(values.get(section), kind, section)) for section, kind in SECTIONS.items()}
         name = _parse_value(values.get("name", "recipe"), str, "name")
-        recipe = Recipe(name=name, model=_parse_model(values["model"]), **parsed)
+        recipe = Recipe(name=name, model=_parse_model(values["model"]), text_encoder=_parse_text_encoder(values.get("text_encoder")), **parsed)
     except RecipeError as error:
         raise RecipeError(f"{source}: {error}") from error
     return replace(recipe, data=_with_absolute_paths(recipe.data))
+
+
+def _parse_text_encoder(values: Any) -> TextEncoderSettings | None:
+    """The section text_encoder, with the paths of folders absolute, so that a run can be resumed from anywhere; None where there is none."""
+    values = _from_text(values)
+    if values is None:
+        return None
+    settings = TextEncoderSettings(**_parse_section(values, TextEncoderSettings, "text_encoder"))
+    is_folder = os.path.isdir(os.path.expanduser(settings.name)) and settings.name != MINILM
+    return replace(
+        settings,
+        name=os.path.abspath(os.path.expanduser(settings.name)) if is_folder else settings.name,
+        cache=None if settings.cache is None else os.path.abspath(os.path.expanduser(settings.cache)),
+    )
 
 
 def _with_absolute_paths(data: DataRecipe) -> DataRecipe:
@@ -106,6 +122,7 @@ def _with_absolute_paths(data: DataRecipe) -> DataRecipe:
 
 def _section_example(section: str) -> str:
     examples = {"data": "Write `data: {store: path/to/NAME.store}`.", "model": "Write `model: {name: mcmut}`."}
+    examples["text_encoder"] = "Write `text_encoder: {name: minilm}`, or with a hub id or folder as the name."
     return examples.get(section, "Write each entry of data.stores as a path, or as `{path: path/to/NAME.store, weight: 2.0}`.")
 
 

@@ -25,10 +25,11 @@ from multigrain.data.batching import LengthBucketSampler
 from multigrain.data.joint_store import JointStore
 from multigrain.data.store import Store
 from multigrain.data.store_draw import StoreDraw
-from multigrain.errors import MultigrainError, RecipeError, TrainingError, nearest
+from multigrain.errors import MultigrainError, RecipeError, nearest
 from multigrain.evaluation.by_store import metrics_by_store
 from multigrain.evaluation.predict import predict_split, write_predictions
 from multigrain.evaluation.zero_attention import zero_attention
+from multigrain.language.reader import TextReader
 from multigrain.losses import loss_name
 from multigrain.metrics import compute_metrics, metrics_for
 from multigrain.models import MODELS, build_model
@@ -36,14 +37,15 @@ from multigrain.models import load as load_model
 from multigrain.models.base import MultimodalModel
 from multigrain.schema import Task
 from multigrain.training.callbacks import ConsoleProgress, EpochRecorder, log_epoch, reseed
-from multigrain.training.compatibility import check_alignment, check_every_store_is_read, check_labels, choose_modalities
+from multigrain.training.compatibility import check_alignment, check_every_store_is_read, check_labels, check_vectors, choose_modalities
 from multigrain.training.epoch_batches import EpochBatches
 from multigrain.training.loggers import check_loggers, make_loggers
 from multigrain.training.modality_dropout import ModalityDropout, warn_without_effect
 from multigrain.training.module import TrainingModule
-from multigrain.training.open_data import open_data
+from multigrain.training.open_data import open_data, open_text_reader
 from multigrain.training.progress import Progress
 from multigrain.training.recipe import Recipe, TrainingRecipe
+from multigrain.training.resume_check import check_resume, text_encoder_facts
 from multigrain.training.run_folder import RunFolder, write_errors, write_json
 
 logger = logging.getLogger(__name__)
@@ -73,10 +75,13 @@ def train_run(
         MultigrainError: what is wrong with recipe, store or folder; or a loss that is not finite.
         TrainingInterrupted: Ctrl-C; the run can be resumed.
     """
-    folder, store = RunFolder(run_folder), open_data(recipe)
     is_first = process_rank() == 0  # the other processes of DDP run this function too
     console = Console(stderr=True, quiet=not (show_progress and is_first))
-    model, higher_is_better = prepare_model(recipe, store, seed)
+    reader = open_text_reader(recipe)
+    if reader is not None:
+        console.print(f"Text encoder {reader.source.in_words}; {reader.settings.mode}", highlight=False, markup=False, soft_wrap=True)
+    folder, store = RunFolder(run_folder), open_data(recipe, reader)
+    model, higher_is_better = prepare_model(recipe, store, seed, reader)
     with folder.locked() if is_first else nullcontext():
         return _train_in(folder, recipe, store, model, seed, higher_is_better, console, resume=resume, overwrite=overwrite)
 
@@ -96,7 +101,7 @@ def _train_in(
     is_first = process_rank() == 0
     if is_first:
         if resume and folder.path.exists():
-            check_resume(folder, recipe, store, seed)
+            check_resume(folder, recipe, store, seed, model)
             if folder.info()["status"] == "completed":
                 console.print(f"The run {folder.path} is complete; there is nothing to resume.", highlight=False, soft_wrap=True)
                 return folder.results()
@@ -119,8 +124,14 @@ def _train_in(
         torch.set_num_threads(threads)
 
 
-def prepare_model(recipe: Recipe, store: Store | JointStore, seed: int) -> tuple[MultimodalModel, bool]:
+def prepare_model(recipe: Recipe, store: Store | JointStore, seed: int, reader: TextReader | None = None) -> tuple[MultimodalModel, bool]:
     """A fresh model for a store, after checking that recipe, store and model go together.
+
+    Args:
+        recipe: names the model and everything about it.
+        store: from `open_data`.
+        seed: of its weights.
+        reader: the language model that `store` was opened for, or None.
 
     Returns:
         The model, and whether a higher value of the monitored metric is better.
@@ -135,11 +146,15 @@ def prepare_model(recipe: Recipe, store: Store | JointStore, seed: int) -> tuple
     check_loggers(recipe.training.loggers)
     higher_is_better = monitor_direction(recipe.training.monitor, task, recipe.evaluation.convention)
     names = choose_modalities(store, MODELS[recipe.model.name].modalities, recipe.data.modalities)
+    check_vectors(store, names)
     for split in ("train", "valid"):
         check_labels(store.split(split), task.label_dim)
     reseed(seed, 0)
     features = {name: store.features[name] for name in names}
-    model = build_model(recipe.model.name, recipe.model.config, task, features, normalise=recipe.data.normalise, clip=recipe.data.clip)
+    chosen, data = recipe.model, recipe.data
+    model = build_model(chosen.name, chosen.config, task, features, normalise=data.normalise, clip=data.clip, text_reader=reader)
+    if reader is not None and model.text_encoder is None:
+        logger.warning("The recipe has a text_encoder, which has no effect: the model %s reads %s.", model.name, ", ".join(model.features))
     check_every_store_is_read(model, store)
     check_alignment(model, list(store.splits.values()))
     warn_without_effect(recipe.training.modality_dropout, list(model.features))
@@ -182,42 +197,10 @@ def _run_info(folder: RunFolder, recipe: Recipe, store: Store | JointStore, seed
         **({"stores": store.facts()} if isinstance(store, JointStore) else {}),
         "store_fingerprint": store.fingerprint,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **text_encoder_facts(model),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
     }
-
-
-def check_resume(folder: RunFolder, recipe: Recipe, store: Store | JointStore, seed: int) -> None:
-    """Checks that the run in a folder is the one that is to be continued.
-
-    Raises:
-        TrainingError: it is no run, or was started with another recipe, seed or data set.
-    """
-    before, after = folder.recipe().decisive(), recipe.decisive()
-    advice = "A run is resumed with what it was started with: `multigrain train --resume RUN` alone; or start it anew with --overwrite."
-    for section in before:
-        old, new = before[section], after[section]
-        for key in sorted({*old, *new}):
-            if old.get(key) != new.get(key):
-                raise TrainingError(f"{folder.path} was started with {section}.{key} = {old.get(key)!r}, not {new.get(key)!r}. {advice}")
-    info = folder.info()
-    if info["seed"] != seed:
-        raise TrainingError(f"{folder.path} was started with seed {info['seed']}, not {seed}. {advice}")
-    if info["store_fingerprint"] != store.fingerprint:
-        was, name, now = _changed_store(info, store)
-        raise TrainingError(
-            f"{folder.path} was started on a store with the fingerprint {was[:12]}..., but {name} now has {now[:12]}...: its content has changed. "
-            "Bring the old store back, or start the run anew with --overwrite."
-        )
-
-
-def _changed_store(info: dict[str, Any], store: Store | JointStore) -> tuple[str, str, str]:
-    """Of a store whose content is not what it was: the old fingerprint, where it is, and the new fingerprint."""
-    former = {facts["name"]: facts["fingerprint"] for facts in info.get("stores", ())}
-    for name, own in store.stores.items() if isinstance(store, JointStore) else ():
-        if former.get(name, own.fingerprint) != own.fingerprint:
-            return former[name], str(own), own.fingerprint
-    return info["store_fingerprint"], str(store), store.fingerprint
 
 
 def process_rank() -> int:
@@ -368,6 +351,7 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store | JointStore, like: M
             "best_epoch": progress.best_epoch,
             "kept_epoch": progress.epoch if recipe.training.keep == "last" else progress.best_epoch,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            **text_encoder_facts(like),
             "seconds_per_epoch": float(np.mean([line["seconds"] for line in timing])),
             "splits": splits,
         } | ({"zero_attention": zeros} if model.has_sparse_attention else {})

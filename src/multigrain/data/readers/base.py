@@ -37,6 +37,8 @@ class ReadOptions:
         labels_file: the .csd file of the labels.
         folds_file: JSON with the video ids of each split.
         columns: renames of columns, arrays and folders: wanted name -> name in the source.
+        lower_case: put transcripts into lower case.
+        label_values: numbers for labels that are words, such as {"negative": -1.0}.
         context: give each utterance the sequence of its group's utterances, with its own place as readout.
         valid_share: share of the training utterances to set aside, by whole groups, where there is no valid split.
         num_folds, fold: make the splits anew by cross-validation over groups, and take this fold as the test split.
@@ -59,6 +61,8 @@ class ReadOptions:
     labels_file: Path | None = None
     folds_file: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    lower_case: bool = False
+    label_values: Mapping[str, float] = field(default_factory=dict)
     context: bool = False
     valid_share: float | None = None
     num_folds: int | None = None
