@@ -1,18 +1,20 @@
 """How fast a store as large as MOSEI opens, and how much memory reading it takes.
 
 Makes a store of random features with MOSEI's counts and widths at real lengths (about 1.4 GB in a temporary
-folder, removed afterwards), and prints the time to open it, the speed of an epoch, and the process's own memory, that
-is, what is resident without the pages of mapped files, which the system can take back at any time.
+folder, removed afterwards), and prints the time to open it, the speed of a first epoch (from disk: the system is told to forget the
+files) and of a second one, and the process's own memory, that is, what is resident without the pages of mapped files, which the system
+can take back at any time.
 
 With `--train MODEL` it also trains that model (default settings, Adam, length-bucketed batches of at most `--steps`
 padded steps) on batches from all over the epoch, the longest among them, and prints the most memory of its own that the
-process took.
+process took, and loading's share of the time.
 
     python benchmarks/store_memory.py [--utterances 22856] [--batch 32] [--train mult] [--word-counts meta.csv] [--folder /fast/disk]
 """
 
 import argparse
 import csv
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -29,6 +31,8 @@ MOST_WORDS = 50
 SPLIT_SHARES = {"train": 16327 / 22856, "valid": 1871 / 22856, "test": 4658 / 22856}
 OPENING_LIMIT_SECONDS = 1.0
 MEMORY_LIMIT_BYTES = 1.5e9
+LEAST_UTTERANCES_A_SECOND = 5000
+MOST_LOADING_SHARE = 0.05
 
 
 def memory() -> dict[str, float]:
@@ -66,6 +70,7 @@ def write_store(path: Path, counts: np.ndarray) -> None:
 
 def measure(path: Path, batch: int, workers: int) -> bool:
     """Prints the figures; True when they keep the limits."""
+    forget(path)
     before = memory()
     start = time.perf_counter()
     store = Store.open(path)
@@ -73,21 +78,32 @@ def measure(path: Path, batch: int, workers: int) -> bool:
     split = store.split("train")
     sampler = LengthBucketSampler({name: split.lengths(name) for name in split.modalities}, batch_utterances=batch, shuffle=True, seed=0)
     loader = data_loader(split, sampler, num_workers=workers)
-    most = 0.0
-    start = time.perf_counter()
-    for step, _ in enumerate(loader):
-        if step % 50 == 0:
-            most = max(most, memory()["own"])
-    seconds = time.perf_counter() - start
+    most, rates = 0.0, []
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        start = time.perf_counter()
+        for step, _ in enumerate(loader):
+            if step % 50 == 0:
+                most = max(most, memory()["own"])
+        rates.append(len(split) / (time.perf_counter() - start))
     after = memory()
     most = max(most, after["own"])
     print(f"opening                  {1000 * opening:10.1f} ms   (limit {1000 * OPENING_LIMIT_SECONDS:.0f})")
-    print(f"one epoch, batches of {batch:<3}{seconds:10.1f} s    {len(split)} utterances, {len(split) / seconds:.0f} a second")
+    print(f"first epoch, from disk   {rates[0]:10.0f} utterances a second, {len(split)} in batches of {batch}   (limit {LEAST_UTTERANCES_A_SECOND})")
+    print(f"second epoch             {rates[1]:10.0f} utterances a second")
     print(f"padding waste            {100 * sampler.padding_waste():10.1f} %")
     print(f"own memory, before       {before['own'] / 1e6:10.0f} MB")
     print(f"own memory, at most      {most / 1e6:10.0f} MB   (limit {MEMORY_LIMIT_BYTES / 1e6:.0f})")
     print(f"mapped pages, after      {after['files'] / 1e6:10.0f} MB   (the libraries and the store)")
-    return opening < OPENING_LIMIT_SECONDS and most < MEMORY_LIMIT_BYTES
+    return opening < OPENING_LIMIT_SECONDS and most < MEMORY_LIMIT_BYTES and min(rates) >= LEAST_UTTERANCES_A_SECOND
+
+
+def forget(path: Path) -> None:
+    """Lets the system drop a store's files from memory, so that they are read from disk anew."""
+    for file in path.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def train(path: Path, model_name: str, batch: int, steps: int, num_batches: int) -> bool:
@@ -105,9 +121,11 @@ def train(path: Path, model_name: str, batch: int, steps: int, num_batches: int)
     chosen = [batches[0], *batches[1 :: max(1, len(batches) // num_batches)]]
     model = build_model(model_name, {}, store.task, store.features).train()
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    most, start = 0.0, time.perf_counter()
+    most, loading, start = 0.0, 0.0, time.perf_counter()
     for indices in chosen:
+        asked = time.perf_counter()
         drawn = split.batch(indices)
+        loading += time.perf_counter() - asked
         loss = task_loss(store.task, model(drawn).prediction, drawn.label)
         most = max(most, memory()["own"])  # the graph of the whole step is alive here
         optimizer.zero_grad(set_to_none=True)
@@ -118,8 +136,9 @@ def train(path: Path, model_name: str, batch: int, steps: int, num_batches: int)
     seconds = time.perf_counter() - start
     count = sum(map(len, chosen))
     print(f"training {model_name:<16}{1000 * seconds / len(chosen):10.0f} ms a step; {len(chosen)} steps, {count} utterances")
+    print(f"of that, loading         {100 * loading / seconds:10.1f} %    (limit {100 * MOST_LOADING_SHARE:.0f})")
     print(f"own memory, at most      {most / 1e6:10.0f} MB   (limit {MEMORY_LIMIT_BYTES / 1e6:.0f}; batches of at most {steps} padded steps)")
-    return most < MEMORY_LIMIT_BYTES
+    return most < MEMORY_LIMIT_BYTES and loading < MOST_LOADING_SHARE * seconds
 
 
 def main() -> None:
