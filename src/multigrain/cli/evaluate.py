@@ -81,8 +81,11 @@ def _evaluate_robustness(run: Path, store: Path | None, split: str, convention: 
     if plot.suffix.lower() != ".svg":
         raise RecipeError(f"--plot is {plot}; expected a name that ends in .svg, since the picture is written as SVG.")
     with Console(stderr=True).status("Predicting ...") as status:  # shown on a terminal only
-        shown = lambda line: status.update(f"Predicting: {line}")  # noqa: E731
-        measured = robustness_of_run(run, store, split, convention, progress=shown, text_encoder=text_encoder)
+
+        def show(line: str) -> None:
+            status.update(f"Predicting: {line}")
+
+        measured = robustness_of_run(run, store, split, convention, progress=show, text_encoder=text_encoder)
     metrics = measured.complete.metrics
     metric = "correlation" if "correlation" in metrics else list(metrics)[-1]
     title = f"{run}: {split} split, {measured.num_utterances} utterances, convention {convention}"

@@ -114,7 +114,7 @@ def _minilm_folder() -> Path:
 def _from_hub(name: str, revision: str | None) -> Path:
     try:
         return fetch(name, revision)
-    except Exception as error:
+    except Exception as error:  # httpx, requests, the hub and the disk have no common base; the message names the kind, and the cause is chained
         reason = " ".join(str(error).split())
         raise RecipeError(
             f"text_encoder.name is {name!r}: there is no such folder here, and as a hub id it could not be fetched ({type(error).__name__}: "

@@ -39,7 +39,7 @@ def fetch_checkpoint(path_or_hub_id: str, hub: dict[str, Any]) -> Path:
         return Path(
             snapshot_download(path_or_hub_id, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, f"{CHECKPOINT_FOLDER}/*"], etag_timeout=5, **options)
         )
-    except Exception as error:
+    except Exception as error:  # as in language/source.py: failures of the hub have no common base
         raise CheckpointError(
             f"There is no folder {path_or_hub_id}, and it could not be fetched from the hub ({type(error).__name__}: {error}). "
             "Check the name and the network, or download the checkpoint elsewhere and name its folder."

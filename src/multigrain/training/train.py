@@ -117,7 +117,7 @@ def _train_in(
     except KeyboardInterrupt as error:
         _note_status(folder, "interrupted")
         raise TrainingInterrupted(f"Interrupted. Continue with: multigrain train --resume {folder.path}") from error
-    except Exception:
+    except Exception:  # whatever it was, the run is no longer running; it goes on to the caller
         _note_status(folder, "failed")
         raise
     finally:
