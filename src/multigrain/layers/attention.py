@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from multigrain.layers.dropout import dropout_mask
 from multigrain.layers.masking import attention_mask
+from multigrain.layers.native.layer import AttentionParameters
 from multigrain.layers.projected_attention import Projections, is_fused, projected_attention
 
 SOFTMAX_STEPS = 16
@@ -132,6 +133,12 @@ class MultiHeadAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         attended, weights = self._attend(self._split(query), self._split(key), self._split(value), bias, dropout=dropout, with_weights=with_weights)
         return self.out_projection(attended.transpose(1, 2).flatten(2)), weights
+
+    @property
+    def native_parameters(self) -> AttentionParameters:
+        """The parameters as the compiled layer takes them."""
+        projection, output = self.in_projection, self.out_projection
+        return AttentionParameters(projection.weight, projection.bias, None, None, output.weight, output.bias)
 
     def _projections(self) -> Projections:
         weights, biases = self.in_projection.weight.unflatten(0, (3, 1, -1)), self.in_projection.bias.unflatten(0, (3, 1, -1))

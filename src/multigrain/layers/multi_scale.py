@@ -7,6 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 from multigrain.layers.attention import AttentionBias, attend
 from multigrain.layers.dropout import Dropout, dropout_mask
+from multigrain.layers.native.layer import AttentionParameters, ScaleParameters
 from multigrain.layers.projected_attention import Projections, is_fused, projected_attention
 
 CHUNK_ELEMENTS = 1 << 19
@@ -62,6 +63,14 @@ class MultiScaleAttention(nn.Module):
             return answers, None
         return self._plainly(target, torch.stack(sources) if source_norm is None else source_norm(torch.stack(sources)), bias, with_weights)
 
+    def native_parameters(self, scales: int) -> AttentionParameters:
+        """The parameters of the lowest scales as the compiled layer takes them."""
+        query, key_value, output = (
+            (weight[:scales], bias[:scales])
+            for weight, bias in ((self.query_weight, self.query_bias), (self.key_value_weight, self.key_value_bias), (self.output_weight, self.output_bias))
+        )
+        return AttentionParameters(*query, *key_value, *output)
+
     def _projections(self, scales: int) -> Projections:
         key, value = self.key_value_weight[:scales].chunk(2, dim=1)
         key_bias, value_bias = self.key_value_bias[:scales].chunk(2, dim=1)
@@ -104,6 +113,11 @@ class ScaleAggregation(nn.Module):
         nn.init.xavier_uniform_(self.in_projection.weight)
         nn.init.zeros_(self.in_projection.bias)
         nn.init.zeros_(self.out_projection.bias)
+
+    def native_parameters(self, scales: int) -> ScaleParameters:
+        """The parameters as the compiled layer takes them, for the lowest scales."""
+        packed, output = self.in_projection, self.out_projection
+        return ScaleParameters(self.embedding[:scales], packed.weight, packed.bias, output.weight, output.bias)
 
     def forward(
         self, candidates: Float[Tensor, "scale batch target dim"], kept: Bool[Tensor, "scale batch"] | None = None

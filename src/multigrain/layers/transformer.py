@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from multigrain.layers.attention import AttentionBias, MultiHeadAttention
 from multigrain.layers.dropout import Dropout
 from multigrain.layers.feed_forward import FeedForward
+from multigrain.layers.native.layer import Rates, is_native, native_layer
 from multigrain.layers.position import sinusoidal_positions
 from multigrain.layers.sparse_attention import SparseMultiHeadAttention
 
@@ -64,6 +65,14 @@ class TransformerLayer(nn.Module):
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "batch target dim"], Float[Tensor, "batch head target source"] | None]:
         """The target's next level; `source` None means self-attention."""
+        sources = None if source is None else [source]
+        if (
+            isinstance(self.attention, MultiHeadAttention)
+            and self.attention.is_softmax
+            and not with_weights
+            and is_native(target, sources, bias.allowed, self.attention.num_heads, self.target_norm.weight)
+        ):
+            return self._natively(target, sources, bias), None
         normalised = self.target_norm(target)
         if source is None:
             attended, weights = self.attention(normalised, normalised, bias, with_weights=with_weights)
@@ -71,6 +80,24 @@ class TransformerLayer(nn.Module):
             attended, weights = self.attention(normalised, source, bias, source_norm=self.source_norm or self.target_norm, with_weights=with_weights)
         states = self.residual_dropout.add_to(normalised if self.residual == "normalised" else target, attended)
         return self.feed_forward.add_to(states, self.feed_forward_norm, self.residual_dropout), weights
+
+    def _natively(self, target: Tensor, sources: list[Tensor] | None, bias: AttentionBias) -> Tensor:
+        rates = Rates(attention=self.attention.dropout, hidden=self.feed_forward.hidden_dropout.rate, residual=self.residual_dropout.rate)
+        return native_layer(
+            target,
+            sources,
+            target_norm=self.target_norm,
+            source_norm=None if sources is None else self.source_norm or self.target_norm,
+            attention=self.attention.native_parameters,
+            scales=None,
+            feed_forward=self.feed_forward,
+            feed_forward_norm=self.feed_forward_norm,
+            num_heads=self.attention.num_heads,
+            rates=rates if self.training else Rates(),
+            adds_to_normalised=self.residual == "normalised",
+            allowed=bias.allowed,
+            present=bias.present,
+        )
 
 
 class TransformerStack(nn.Module):

@@ -28,6 +28,7 @@ from multigrain.layers.feed_forward import FeedForward
 from multigrain.layers.head import ResidualHead
 from multigrain.layers.masking import read_step
 from multigrain.layers.multi_scale import MultiScaleAttention, ScaleAggregation, ScaleMean, draw_kept_scales
+from multigrain.layers.native.layer import Rates, is_native, native_layer
 from multigrain.layers.temporal_projection import TemporalProjection
 from multigrain.layers.transformer import PositionalInput, TransformerSettings, TransformerStack
 from multigrain.models.base import MultimodalModel, Paper, PaperResult
@@ -135,18 +136,42 @@ class MultiScaleLayer(nn.Module):
         self, target: Float[Tensor, "batch target dim"], sources: list[Tensor], bias: AttentionBias, *, with_weights: bool = False
     ) -> tuple[Float[Tensor, "batch target dim"], Float[Tensor, "batch scale head target source"] | None]:
         """The target stream's next level, from its last one and the source stream's levels."""
-        normalised = self.target_norm(target)
         drops = self.training and self.scale_dropout > 0.0
         if self.has_lowest_only:
             sources, drops = sources[:1], False  # those left out need not be computed
+        drops = drops and self.crossmodal.num_scales > 1
+        kept = draw_kept_scales(len(sources), target.shape[0], self.scale_dropout, target.device) if drops else None
+        if not with_weights and is_native(target, sources, bias.allowed, self.crossmodal.num_heads, self.target_norm.weight):
+            return self._natively(target, sources, bias, kept), None
+        normalised = self.target_norm(target)
         candidates, weights = self.crossmodal(normalised, sources, bias, source_norm=self.source_norm, with_weights=with_weights)  # Eqs. 3-4
         if self.crossmodal.num_scales == 1:
             aggregated = candidates[0]
         else:
-            kept = draw_kept_scales(len(sources), target.shape[0], self.scale_dropout, target.device) if drops else None
             aggregated = self.aggregation(candidates, kept)  # multi-scale attention, or the mean
         residual = self.residual_dropout.add_to(normalised, aggregated)
         return self.feed_forward.add_to(residual, self.feed_forward_norm, self.residual_dropout), weights  # Eq. 5
+
+    def _natively(self, target: Tensor, sources: list[Tensor], bias: AttentionBias, kept: Tensor | None) -> Tensor:
+        """The same as one compiled function."""
+        aggregation, rate = self.aggregation, self.crossmodal.dropout
+        rates = Rates(attention=rate, aggregation=rate, hidden=self.feed_forward.hidden_dropout.rate, residual=self.residual_dropout.rate)
+        return native_layer(
+            target,
+            sources,
+            target_norm=self.target_norm,
+            source_norm=self.source_norm,
+            attention=self.crossmodal.native_parameters(len(sources)),
+            scales=aggregation.native_parameters(len(sources)) if isinstance(aggregation, ScaleAggregation) else None,
+            feed_forward=self.feed_forward,
+            feed_forward_norm=self.feed_forward_norm,
+            num_heads=self.crossmodal.num_heads,
+            rates=rates if self.training else Rates(),
+            adds_to_normalised=True,
+            allowed=bias.allowed,
+            present=bias.present,
+            kept=kept,
+        )
 
 
 class MCMuT(MultimodalModel):

@@ -1,0 +1,68 @@
+// Vectors of as many floats as the processor's registers hold, and what is computed on them lane by lane.
+//
+// A matrix is held as (feature, step) with the steps of one utterance side by side, so that a lane is a step: layer norms,
+// softmax and sums over features need no traffic between lanes. Rows are filled up to whole vectors; see `padded`.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+
+typedef float Floats __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t Ints __attribute__((vector_size(4 * LANES), may_alias));
+typedef uint32_t Bits __attribute__((vector_size(4 * LANES), may_alias));
+typedef float FloatsAnywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+#define INLINE static inline __attribute__((always_inline))
+#define INLINE_MEMBER inline __attribute__((always_inline))
+
+// The number of floats in a row of `count` steps.
+INLINE int padded(int count) { return (count + LANES - 1) / LANES * LANES; }
+
+INLINE Floats load(const float* from) { return *reinterpret_cast<const Floats*>(from); }
+INLINE void store(float* to, Floats values) { *reinterpret_cast<Floats*>(to) = values; }
+INLINE Floats load_anywhere(const float* from) { return *reinterpret_cast<const FloatsAnywhere*>(from); }
+INLINE void store_anywhere(float* to, Floats values) { *reinterpret_cast<FloatsAnywhere*>(to) = values; }
+INLINE Floats all(float value) { return value - Floats{}; }
+INLINE Floats larger(Floats left, Floats right) { return left > right ? left : right; }
+
+INLINE Bits lane_numbers() {
+    Bits numbers;
+    for (int lane = 0; lane < LANES; lane++) numbers[lane] = lane;
+    return numbers;
+}
+
+INLINE float sum_of_lanes(Floats values) {
+    float lanes[LANES];
+    std::memcpy(lanes, &values, sizeof lanes);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
+    return lanes[0];
+}
+
+INLINE float largest_lane(Floats values) {
+    float largest = values[0];
+    for (int lane = 1; lane < LANES; lane++) largest = values[lane] > largest ? values[lane] : largest;
+    return largest;
+}
+
+// 2^x to a relative error of 2e-7 for x <= 127; 2^-126 for anything below -126.
+INLINE Floats exp2_of(Floats x) {
+    x = larger(x, all(-126.0f));
+    const Floats magic = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number, which then stands in the low bits
+    const Floats shifted = x + magic;
+    const Floats part = x - (shifted - magic);
+    Floats power = all(1.326472847e-03f);
+    power = power * part + 9.671513206e-03f;
+    power = power * part + 5.550733742e-02f;
+    power = power * part + 2.402224208e-01f;
+    power = power * part + 6.931469776e-01f;
+    power = power * part + 1.0f;
+    return (Floats)((Ints)power + (((Ints)shifted) << 23));
+}
