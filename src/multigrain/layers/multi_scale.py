@@ -67,7 +67,11 @@ class MultiScaleAttention(nn.Module):
         """The parameters of the lowest scales as the compiled layer takes them."""
         query, key_value, output = (
             (weight[:scales], bias[:scales])
-            for weight, bias in ((self.query_weight, self.query_bias), (self.key_value_weight, self.key_value_bias), (self.output_weight, self.output_bias))
+            for weight, bias in (
+                (self.query_weight, self.query_bias),
+                (self.key_value_weight, self.key_value_bias),
+                (self.output_weight, self.output_bias),
+            )
         )
         return AttentionParameters(*query, *key_value, *output)
 

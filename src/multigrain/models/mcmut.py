@@ -145,10 +145,7 @@ class MultiScaleLayer(nn.Module):
             return self._natively(target, sources, bias, kept), None
         normalised = self.target_norm(target)
         candidates, weights = self.crossmodal(normalised, sources, bias, source_norm=self.source_norm, with_weights=with_weights)  # Eqs. 3-4
-        if self.crossmodal.num_scales == 1:
-            aggregated = candidates[0]
-        else:
-            aggregated = self.aggregation(candidates, kept)  # multi-scale attention, or the mean
+        aggregated = candidates[0] if self.crossmodal.num_scales == 1 else self.aggregation(candidates, kept)  # multi-scale attention, or the mean
         residual = self.residual_dropout.add_to(normalised, aggregated)
         return self.feed_forward.add_to(residual, self.feed_forward_norm, self.residual_dropout), weights  # Eq. 5
 

@@ -84,7 +84,7 @@ def is_native(target: Tensor, sources: list[Tensor] | None, allowed: Tensor | No
         and min(target.shape) > 0
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         and library() is not None
     )
 
@@ -196,9 +196,10 @@ class _Call:
         self.hidden = self.parameters[17].shape[0]  # type: ignore[union-attr]
         self.batch, self.time = target.shape[:2]
         self.aggregation = _NO_AGGREGATION if scales[0] is None and self.scales == 1 else _MEAN if facts.takes_mean else _ATTENTION
-        self.is_packed = attention.key_value is None
-        offset = 4 * self.dim if self.is_packed else 0
-        key_value = (attention.query, attention.query_bias) if self.is_packed else (attention.key_value, attention.key_value_bias)
+        if attention.key_value is None or attention.key_value_bias is None:  # they follow the queries
+            key_value = attention.query.data_ptr() + 4 * self.dim * self.dim, attention.query_bias.data_ptr() + 4 * self.dim
+        else:
+            key_value = attention.key_value.data_ptr(), attention.key_value_bias.data_ptr()
         self.held: list[Any] = [facts, target, tensors]
         self.layer = layer = Layer(
             batch=self.batch,
@@ -216,8 +217,8 @@ class _Call:
             seed=seed,
             query_weight=_address(attention.query),
             query_bias=_address(attention.query_bias),
-            key_value_weight=_address(key_value[0]) + offset * self.dim,
-            key_value_bias=_address(key_value[1]) + offset,
+            key_value_weight=key_value[0],
+            key_value_bias=key_value[1],
             output_weight=_address(attention.output),
             output_bias=_address(attention.output_bias),
             target=_address(target),
@@ -245,7 +246,7 @@ class _Call:
     @property
     def kept_sizes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Shapes of what the forward pass keeps: attended values, and the logarithm of each softmax's sum."""
-        padded = -(-self.time // _LANES_AT_MOST) * _LANES_AT_MOST
+        padded = (self.time // _LANES_AT_MOST + 2) * _LANES_AT_MOST  # as much as `padded` of kernel/vector.hpp gives at most
         return (self.batch, self.scales, self.dim, padded), (self.batch, self.scales, self.heads, padded)
 
     def run(self, name: str, **places: Any) -> None:

@@ -46,7 +46,7 @@ class Utterance {
         for (int first = 0; first < stride; first += STEPS_OF_BLOCK) {
             const Arena::Place place = arena.place();
             Block block(*this, first, attended);
-            block.forward();
+            block.forward(true);
             write(block.result, STEPS_OF_BLOCK, first, block.real, layer.result);
             arena.back_to(place);
         }
@@ -62,7 +62,7 @@ class Utterance {
         for (int first = 0; first < stride; first += STEPS_OF_BLOCK) {
             const Arena::Place place = arena.place();
             Block block(*this, first, attended);
-            block.forward();
+            block.forward(false);
             block.backward(gradients, attended_gradient, (layer.adds_to_normalised ? normalised_gradient : target_gradient));
             arena.back_to(place);
         }
@@ -87,7 +87,7 @@ class Utterance {
         Block(Utterance& owner, int first, const float* attended)
             : owner(owner), layer(owner.layer), arena(owner.arena), first(first), dim(owner.dim), stride(owner.stride), attended(attended),
               steps(owner.stride - first < STEPS_OF_BLOCK ? owner.stride - first : STEPS_OF_BLOCK),
-              real(owner.time - first < steps ? owner.time - first : steps),
+              real(owner.time < first ? 0 : owner.time - first < steps ? owner.time - first : steps),
               scale_mask(layer.seed, owner.use(USE_AGGREGATION), layer.aggregation_dropped),
               residual_mask(layer.seed, owner.use(USE_RESIDUAL), layer.residual_dropped),
               hidden_mask(layer.seed, owner.use(USE_HIDDEN), layer.hidden_dropped), update_mask(layer.seed, owner.use(USE_UPDATE), layer.residual_dropped),
@@ -97,7 +97,8 @@ class Utterance {
             inverse = arena.take(STEPS_OF_BLOCK), hidden = arena.take(size_t(layer.hidden) * STEPS_OF_BLOCK), result = arena.take(size);
         }
 
-        void forward() {
+        // `with_result` is false where only what the backward pass needs is wanted.
+        void forward(bool with_result) {
             const std::vector<int>& scales = owner.scales;
             for (size_t index = 0; index < scales.size(); index++)
                 product(layer.output_weight + long(scales[index]) * dim * dim, dim, 1, dim, dim, attended + long(scales[index]) * dim * stride + first, stride,
@@ -122,6 +123,7 @@ class Utterance {
             for_all(layer.hidden, [&](int row, int step, int place) {
                 store(hidden + place, dropped(hidden_mask, row, step, larger(load(hidden + place), Floats{})));
             });
+            if (!with_result) return;
             product(layer.contract_weight, layer.hidden, 1, dim, layer.hidden, hidden, STEPS_OF_BLOCK, result, STEPS_OF_BLOCK, steps, layer.contract_bias);
             for_all(dim, [&](int row, int step, int place) {
                 store(result + place, load(sum + place) + dropped(update_mask, row, step, load(result + place)));

@@ -22,8 +22,11 @@ typedef float FloatsAnywhere __attribute__((vector_size(4 * LANES), aligned(4), 
 #define INLINE static inline __attribute__((always_inline))
 #define INLINE_MEMBER inline __attribute__((always_inline))
 
-// The number of floats in a row of `count` steps.
-INLINE int padded(int count) { return (count + LANES - 1) / LANES * LANES; }
+// The number of floats in a row of `count` steps: whole vectors, and no multiple of 256, since rows a kilobyte apart push each other out of the cache.
+INLINE int padded(int count) {
+    const int whole = (count + LANES - 1) / LANES * LANES;
+    return whole % 256 == 0 ? whole + LANES : whole;
+}
 
 INLINE Floats load(const float* from) { return *reinterpret_cast<const Floats*>(from); }
 INLINE void store(float* to, Floats values) { *reinterpret_cast<Floats*>(to) = values; }
