@@ -146,6 +146,7 @@ def native_layer(
 
 
 _PARAMETERS = 4 + len(AttentionParameters._fields) + len(ScaleParameters._fields) + 6
+_ORDER = (0, 1, 2, 3, 4, 6, 5, 7, *range(8, _PARAMETERS))  # of gradients: weights of queries, keys and values come before their biases
 
 
 class _NativeLayer(torch.autograd.Function):
@@ -265,14 +266,11 @@ class _Call:
 
     def split(self, flat: Tensor) -> list[Tensor | None]:
         """The gradients, in the order of the parameters."""
-        order = [0, 1, 2, 3, 4, 6, 5, 7, *range(8, _PARAMETERS)]  # weights of queries, keys and values come before their biases
+        order = [index for index in _ORDER if self.parameters[index] is not None]
+        sizes = [self.parameters[index].shape for index in order]  # type: ignore[union-attr]
         parts: list[Tensor | None] = [None] * _PARAMETERS
-        place = 0
-        for index in order:
-            part = self.parameters[index]
-            if part is not None:
-                parts[index] = flat[place : place + part.numel()].view(part.shape)
-                place += part.numel()
+        for index, size, part in zip(order, sizes, flat.split([size.numel() for size in sizes]), strict=True):
+            parts[index] = part if len(size) == 1 else part.view(size)
         return parts
 
 

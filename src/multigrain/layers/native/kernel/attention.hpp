@@ -3,8 +3,8 @@
 //     P = softmax(Q^T K),  O = (M * P) V,  M the dropout mask
 //     dV = (M * P)^T dO;  dS = P * (M * (dO V^T) - rowsum(dO * O));  dQ = dS K;  dK = dS^T Q
 //
-// Forward: lanes are target steps; sources pass one by one. Backward: the same once for dQ, and once more with lanes as source
-// steps for dK and dV; weights are computed again from the kept logarithm of each row's sum. Scores are in units of log2(e).
+// Lanes are target steps; sources pass one by one. Backward, weights are computed again from the kept logarithm of each row's sum, and
+// those of a tile of sources stay in the first-level cache until dK and dV are summed up. Scores are in units of log2(e).
 // After Dao et al. 2022, "FlashAttention", with a tile as narrow as a register.
 #pragma once
 #include <type_traits>
@@ -85,69 +85,120 @@ static void attend(Width width, const Head& head, const Mask& mask, const uint32
     }
 }
 
-// `totals` is rowsum(dO * O). Lanes of `query_gradient` that stand for no step come out zero where dO and totals are zero there.
-template <bool DROPS, class Width>
-static void query_gradients(Width width, const Head& head, const Mask& mask, const uint32_t* columns, const float* log_sums, const float* totals,
-                            const float* output_gradient, float* query_gradient) {
-    const int target_stride = head.target_stride, source_stride = head.source_stride;
-    for (int step = 0; step < padded(head.targets); step += LANES) {
-        constexpr int most = Width() == 0 ? WIDEST_HEAD : int(Width());
-        Floats query[most], above[most], sums[most];
-        for (int row = 0; row < width; row++) {
-            query[row] = load(head.query + row * target_stride + step);
-            above[row] = load(output_gradient + row * target_stride + step) * (DROPS ? mask.scale : 1.0f);
-            sums[row] = Floats{};
+// Weights of a few source steps and one vector of target steps, on their way from the scores to the sums over target steps.
+constexpr int SOURCES_OF_TILE = 64;
+
+// One source step's gradients as a vector of features, so that a sum over target steps is one product and sum for each weight.
+template <int WIDTH>
+struct Row {
+    typedef float Features __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+};
+
+// sums (source, WIDTH) += weights (source, LANES target steps) states (target step, WIDTH), for keys and for values at once.
+template <int WIDTH>
+static void add_over_targets(const float* of_scores, const float* of_values, int sources, const float* query, const float* above, int targets,
+                             float* key_sums, float* value_sums, int stride) {
+    typedef typename Row<WIDTH>::Features Features;
+    constexpr int AT_ONCE = 4;
+    for (int source = 0; source < sources; source += AT_ONCE) {
+        Features keys[AT_ONCE], values[AT_ONCE];
+        for (int index = 0; index < AT_ONCE; index++) {
+            keys[index] = *reinterpret_cast<const Features*>(key_sums + long(source + index) * stride);
+            values[index] = *reinterpret_cast<const Features*>(value_sums + long(source + index) * stride);
         }
-        const Floats log_sum = load(log_sums + step), total = load(totals + step);
-        const Bits rows = DROPS ? mask.rows_from(step) : Bits{};
-        for (int source = 0; source < head.sources; source++) {
-            Floats score = -log_sum, gradient = {};
-            for (int row = 0; row < width; row++) {
-                score += head.key[row * source_stride + source] * query[row];
-                gradient += head.value[row * source_stride + source] * above[row];
+        for (int target = 0; target < targets; target++) {
+            const Features asked = *reinterpret_cast<const Features*>(query + long(target) * stride);
+            const Features answered = *reinterpret_cast<const Features*>(above + long(target) * stride);
+            for (int index = 0; index < AT_ONCE; index++) {
+                keys[index] += of_scores[(source + index) * LANES + target] * asked;
+                values[index] += of_values[(source + index) * LANES + target] * answered;
             }
-            if (DROPS) gradient = keep(gradient, mask.kept(rows ^ columns[source]));
-            gradient = exp2_of(score) * (gradient - total);
-            for (int row = 0; row < width; row++) sums[row] += head.key[row * source_stride + source] * gradient;
         }
-        for (int row = 0; row < width; row++) store(query_gradient + row * target_stride + step, sums[row]);
+        for (int index = 0; index < AT_ONCE; index++) {
+            *reinterpret_cast<Features*>(key_sums + long(source + index) * stride) = keys[index];
+            *reinterpret_cast<Features*>(value_sums + long(source + index) * stride) = values[index];
+        }
     }
 }
 
-template <bool DROPS, class Width>
-static void source_gradients(Width width, const Head& head, const Mask& mask, const uint32_t* rows, const float* log_sums, const float* totals,
-                             const float* output_gradient, float* key_gradient, float* value_gradient) {
-    const int target_stride = head.target_stride, source_stride = head.source_stride;
-    for (int step = 0; step < padded(head.sources); step += LANES) {
-        constexpr int most = Width() == 0 ? WIDEST_HEAD : int(Width());
-        Floats key[most], value[most], key_sums[most], value_sums[most];
-        for (int row = 0; row < width; row++) {
-            key[row] = load(head.key + row * source_stride + step);
-            value[row] = load(head.value + row * source_stride + step) * (DROPS ? mask.scale : 1.0f);
-            key_sums[row] = value_sums[row] = Floats{};
-        }
-        const Bits columns = DROPS ? mask.columns_from(step) : Bits{};
-        for (int target = 0; target < head.targets; target++) {
-            Floats score = all(-log_sums[target]), gradient = {};
-            for (int row = 0; row < width; row++) {
-                score += head.query[row * target_stride + target] * key[row];
-                gradient += output_gradient[row * target_stride + target] * value[row];
-            }
-            Floats weight = exp2_of(score), kept = weight;
-            if (DROPS) {
-                const Ints is_kept = mask.kept(columns ^ rows[target]);
-                gradient = keep(gradient, is_kept), kept = keep(weight, is_kept);
-            }
-            gradient = weight * (gradient - totals[target]);
-            for (int row = 0; row < width; row++) {
-                key_sums[row] += head.query[row * target_stride + target] * gradient;
-                value_sums[row] += output_gradient[row * target_stride + target] * kept;
-            }
-        }
-        const Ints is_real = (Ints)((Ints)(lane_numbers() + step) < head.sources);
-        for (int row = 0; row < width; row++) {
-            store(key_gradient + row * source_stride + step, keep(key_sums[row], is_real));
-            store(value_gradient + row * source_stride + step, keep(value_sums[row] * (DROPS ? mask.scale : 1.0f), is_real));
-        }
+INLINE void add_over_targets_of(int width, const float* of_scores, const float* of_values, int sources, const float* query, const float* above, int targets,
+                                float* key_sums, float* value_sums, int stride) {
+    for (int first = 0; first < width;) {
+        const auto of_columns = [&](auto body) {
+            body(of_scores, of_values, sources, query + first, above + first, targets, key_sums + first, value_sums + first, stride);
+        };
+        if (width - first > 8)
+            of_columns(add_over_targets<16>), first += 16;
+        else if (width - first > 4)
+            of_columns(add_over_targets<8>), first += 8;
+        else
+            of_columns(add_over_targets<4>), first += 4;
     }
+}
+
+// What the backward pass of one head reads and writes. `above` is dO, `totals` is rowsum(dO * O).
+struct HeadGradients {
+    const float *log_sums, *totals, *above;  // (target), (target), (width, target)
+    float *query, *key, *value;              // (width, target), (width, source), (width, source)
+};
+
+// `scratch` holds twice (targets + sources + SOURCES_OF_TILE) times (width filled up to 16) floats, and 2 * SOURCES_OF_TILE * LANES more.
+// Lanes that stand for no step come out zero where dO and totals are zero there.
+template <bool DROPS, class Width>
+static void attend_backward(Width width, const Head& head, const Mask& mask, const uint32_t* columns, const HeadGradients& gradients, float* scratch) {
+    constexpr int most = Width() == 0 ? WIDEST_HEAD : int(Width());
+    const int target_stride = head.target_stride, source_stride = head.source_stride, stride = (width + 15) / 16 * 16;
+    const int rows_of_sums = (head.sources + SOURCES_OF_TILE - 1) / SOURCES_OF_TILE * SOURCES_OF_TILE;
+    float *query_rows = scratch, *above_rows = query_rows + long(head.targets) * stride;
+    float *key_sums = above_rows + long(head.targets) * stride, *value_sums = key_sums + long(rows_of_sums) * stride;
+    float *of_scores = value_sums + long(rows_of_sums) * stride, *of_values = of_scores + SOURCES_OF_TILE * LANES;
+    for (int target = 0; target < head.targets; target++)
+        for (int row = 0; row < stride; row++) {
+            query_rows[target * stride + row] = row < width ? head.query[row * target_stride + target] : 0.0f;
+            above_rows[target * stride + row] = row < width ? gradients.above[row * target_stride + target] : 0.0f;
+        }
+    std::memset(key_sums, 0, sizeof(float) * 2 * rows_of_sums * stride);
+    std::memset(of_scores, 0, sizeof(float) * 2 * SOURCES_OF_TILE * LANES);
+    for (int step = 0; step < padded(head.targets); step += LANES) {
+        const int targets = head.targets - step < LANES ? head.targets - step : LANES;
+        Floats query[most], above[most], sums[most];
+        for (int row = 0; row < width; row++) {
+            query[row] = load(head.query + row * target_stride + step);
+            above[row] = load(gradients.above + row * target_stride + step) * (DROPS ? mask.scale : 1.0f);
+            sums[row] = Floats{};
+        }
+        const Floats log_sum = load(gradients.log_sums + step), total = load(gradients.totals + step);
+        const Bits rows = DROPS ? mask.rows_from(step) : Bits{};
+        for (int first = 0; first < head.sources; first += SOURCES_OF_TILE) {
+            const int count = head.sources - first < SOURCES_OF_TILE ? head.sources - first : SOURCES_OF_TILE;
+            for (int index = 0; index < count; index++) {
+                const int source = first + index;
+                Floats score = -log_sum, gradient = {};
+                for (int row = 0; row < width; row++) {
+                    score += head.key[row * source_stride + source] * query[row];
+                    gradient += head.value[row * source_stride + source] * above[row];
+                }
+                const Floats weight = exp2_of(score);
+                Floats kept = weight;
+                if (DROPS) {
+                    const Ints is_kept = mask.kept(rows ^ columns[source]);
+                    gradient = keep(gradient, is_kept), kept = keep(weight, is_kept);
+                }
+                gradient = weight * (gradient - total);
+                for (int row = 0; row < width; row++) sums[row] += head.key[row * source_stride + source] * gradient;
+                store(of_scores + index * LANES, gradient);
+                store(of_values + index * LANES, kept);
+            }
+            if (targets > 0)
+                add_over_targets_of(width, of_scores, of_values, count, query_rows + long(step) * stride, above_rows + long(step) * stride, targets,
+                                    key_sums + long(first) * stride, value_sums + long(first) * stride, stride);
+        }
+        for (int row = 0; row < width; row++) store(gradients.query + row * target_stride + step, sums[row]);
+    }
+    const float scale = DROPS ? mask.scale : 1.0f;
+    for (int row = 0; row < width; row++)
+        for (int source = 0; source < source_stride; source++) {
+            gradients.key[row * source_stride + source] = source < head.sources ? key_sums[source * stride + row] : 0.0f;
+            gradients.value[row * source_stride + source] = source < head.sources ? value_sums[source * stride + row] * scale : 0.0f;
+        }
 }

@@ -39,7 +39,7 @@ struct Mask {
     Ints kept(Bits row_and_column) const {
         Bits bits = row_and_column * 0x9e3779b1u;
         bits = (bits ^ (bits >> 15)) * 0x2c1b3c6du;
-        return (Ints)((bits ^ (bits >> 16)) >= dropped);
+        return (Ints)(bits >= dropped);
     }
 };
 

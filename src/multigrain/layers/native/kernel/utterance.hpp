@@ -36,7 +36,7 @@ class Utterance {
                         float* to = output + long(head) * width * stride;
                         float* sums = log_sums + (long(scale) * layer.heads + head) * stride;
                         if (mask.is_on())
-                            attend<true>(width, head_of(source, head), mask, hashes(mask, steps.size(), false), to, sums);
+                            attend<true>(width, head_of(source, head), mask, hashes(mask, steps.size()), to, sums);
                         else
                             attend<false>(width, head_of(source, head), mask, nullptr, to, sums);
                     });
@@ -198,9 +198,9 @@ class Utterance {
     uint64_t use(Use use, int part = 0) const { return (uint64_t(use) << 56) + uint64_t(number) * layer.scales * layer.heads + part; }
     Mask attention_mask(int scale, int head) const { return Mask(layer.seed, use(USE_ATTENTION, scale * layer.heads + head), layer.attention_dropped); }
 
-    const uint32_t* hashes(const Mask& mask, size_t count, bool of_rows) {
+    const uint32_t* hashes(const Mask& mask, size_t count) {
         uint32_t* values = reinterpret_cast<uint32_t*>(arena.take(count));
-        for (size_t index = 0; index < count; index++) values[index] = of_rows ? mask.row(index) : mask.column(index);
+        for (size_t index = 0; index < count; index++) values[index] = mask.column(index);
         return values;
     }
 
@@ -273,16 +273,14 @@ class Utterance {
             }
             const float* sums = log_sums + (long(scale) * layer.heads + head) * stride;
             const Mask mask = attention_mask(scale, head);
+            const HeadGradients of_head{sums, totals, above, query + row * stride, key + row * source_stride, value + row * source_stride};
+            const size_t rows = 2 * size_t(time) + 2 * size_t(count + SOURCES_OF_TILE);
+            float* scratch = arena.take(rows * ((width + 15) / 16 * 16) + 2 * SOURCES_OF_TILE * LANES);
             with_width(width, [&](auto width) {
-                if (mask.is_on()) {
-                    query_gradients<true>(width, head_of(source, head), mask, hashes(mask, count, false), sums, totals, above, query + row * stride);
-                    source_gradients<true>(width, head_of(source, head), mask, hashes(mask, time, true), sums, totals, above, key + row * source_stride,
-                                           value + row * source_stride);
-                } else {
-                    query_gradients<false>(width, head_of(source, head), mask, nullptr, sums, totals, above, query + row * stride);
-                    source_gradients<false>(width, head_of(source, head), mask, nullptr, sums, totals, above, key + row * source_stride,
-                                            value + row * source_stride);
-                }
+                if (mask.is_on())
+                    attend_backward<true>(width, head_of(source, head), mask, hashes(mask, count), of_head, scratch);
+                else
+                    attend_backward<false>(width, head_of(source, head), mask, nullptr, of_head, scratch);
             });
             arena.back_to(inner);
         }
