@@ -141,6 +141,28 @@ def test_padding_and_company_change_no_bit() -> None:
     assert torch.equal(alone[0], together[0, :11])
 
 
+@pytest.mark.parametrize("scales", [None, 1, 3])
+def test_target_steps_that_nobody_reads_are_left_out(scales: int | None) -> None:
+    """Zero in the output; all that depends on the others is as if they had been computed."""
+    layer = transformer_layer(is_crossmodal=False) if scales is None else multi_scale_layer(scales)
+    mask = masked([20, 7, 0, 1], 20)
+    sources = None if scales is None else [torch.randn(4, 12, 20) for _ in range(scales)]
+    target, bias = torch.randn(4, 20, 20), AttentionBias.from_mask(mask if scales is None else masked([12, 12, 5, 0], 12))
+    real = mask.unsqueeze(-1)
+
+    def gradients(bias: AttentionBias) -> list[Tensor]:
+        layer.zero_grad()
+        inputs = [part.clone().requires_grad_() for part in (target, *(sources or []))]
+        output, _ = layer(inputs[0], inputs[1:] if sources else None, bias)
+        (output * real * torch.linspace(-1, 1, output.numel()).view_as(output)).sum().backward()
+        return [output.detach(), *(part.grad for part in (*inputs, *layer.parameters()) if part.grad is not None)]
+
+    (output, *found), (whole, *expected) = gradients(bias.of_target(mask)), gradients(bias)
+    assert torch.equal(output, whole * real)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
 def test_equal_seeds_give_equal_bits_and_threads_change_only_rounding() -> None:
     layer = transformer_layer(**DROPS)
     target, source, bias = torch.randn(7, 20, 20), torch.randn(7, 40, 20), AttentionBias.from_mask(masked([17, 40, 3, 40, 40, 1, 0], 40))

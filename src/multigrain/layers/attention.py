@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from multigrain.layers.dropout import dropout_mask
-from multigrain.layers.masking import attention_mask
+from multigrain.layers.masking import attention_mask, real_lengths
 from multigrain.layers.native.layer import AttentionParameters
 from multigrain.layers.projected_attention import Projections, is_fused, projected_attention
 
@@ -22,10 +22,12 @@ class AttentionBias(NamedTuple):
     Attributes:
         allowed: broadcastable to (batch, head, target, source), True = may be attended; None = all.
         present: (batch,), False where the source is absent; None = present everywhere.
+        asking: (batch,) int32, so many first target steps are real; None = all. The compiled layer leaves the others zero.
     """
 
     allowed: Tensor | None
     present: Tensor | None
+    asking: Tensor | None = None
 
     @classmethod
     def from_mask(cls, source_mask: Bool[Tensor, "batch source"], future: Bool[Tensor, "batch 1 target source"] | None = None) -> "AttentionBias":
@@ -34,6 +36,10 @@ class AttentionBias(NamedTuple):
         if future is not None:
             allowed = future if allowed is None else future & allowed
         return cls(allowed, present)
+
+    def of_target(self, target_mask: Bool[Tensor, "batch target"]) -> "AttentionBias":
+        """The same for a target of which nobody reads the padded steps."""
+        return self._replace(asking=real_lengths(target_mask))
 
 
 def attend(

@@ -39,6 +39,12 @@ def attention_mask(source_mask: Bool[Tensor, "batch source"]) -> tuple[Bool[Tens
     return (source_mask | ~present[:, None])[:, None, None, :], present
 
 
+def real_lengths(mask: Bool[Tensor, "batch time"]) -> Int[Tensor, " batch"]:
+    """Steps up to the last real one, int32."""
+    steps = torch.arange(1, mask.shape[1] + 1, dtype=torch.int32, device=mask.device)
+    return (steps * mask).amax(dim=1)
+
+
 def future_mask(
     target_lengths: Int[Tensor, " batch"], source_lengths: Int[Tensor, " batch"], target: int, source: int
 ) -> Bool[Tensor, "batch 1 target source"]:

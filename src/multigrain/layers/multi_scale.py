@@ -65,14 +65,10 @@ class MultiScaleAttention(nn.Module):
 
     def native_parameters(self, scales: int) -> AttentionParameters:
         """The parameters of the lowest scales as the compiled layer takes them."""
-        query, key_value, output = (
-            (weight[:scales], bias[:scales])
-            for weight, bias in (
-                (self.query_weight, self.query_bias),
-                (self.key_value_weight, self.key_value_bias),
-                (self.output_weight, self.output_bias),
-            )
-        )
+        pairs = ((self.query_weight, self.query_bias), (self.key_value_weight, self.key_value_bias), (self.output_weight, self.output_bias))
+        if scales < self.num_scales:
+            pairs = tuple((weight[:scales], bias[:scales]) for weight, bias in pairs)  # type: ignore[assignment]
+        query, key_value, output = pairs
         return AttentionParameters(*query, *key_value, *output)
 
     def _projections(self, scales: int) -> Projections:
@@ -121,7 +117,8 @@ class ScaleAggregation(nn.Module):
     def native_parameters(self, scales: int) -> ScaleParameters:
         """The parameters as the compiled layer takes them, for the lowest scales."""
         packed, output = self.in_projection, self.out_projection
-        return ScaleParameters(self.embedding[:scales], packed.weight, packed.bias, output.weight, output.bias)
+        embedding = self.embedding if scales == len(self.embedding) else self.embedding[:scales]
+        return ScaleParameters(embedding, packed.weight, packed.bias, output.weight, output.bias)
 
     def forward(
         self, candidates: Float[Tensor, "scale batch target dim"], kept: Bool[Tensor, "scale batch"] | None = None

@@ -97,6 +97,7 @@ class TransformerLayer(nn.Module):
             adds_to_normalised=self.residual == "normalised",
             allowed=bias.allowed,
             present=bias.present,
+            asking=bias.asking,
         )
 
 

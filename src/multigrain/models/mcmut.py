@@ -168,6 +168,7 @@ class MultiScaleLayer(nn.Module):
             allowed=bias.allowed,
             present=bias.present,
             kept=kept,
+            asking=bias.asking,
         )
 
 
@@ -231,11 +232,12 @@ class MCMuT(MultimodalModel):
         sequences = self.prepare(batch)
         low_level = {name: self._low_level(name, sequence) for name, sequence in sequences.items()}  # Eqs. 1-2
         biases = {name: AttentionBias.from_mask(sequence.mask) for name, sequence in sequences.items()}
-        levels, attention = self._climb(low_level, biases, with_attention)  # Eqs. 3-5
+        of_streams = {stream: biases[stream.partition("_to_")[0]].of_target(sequences[stream.partition("_to_")[2]].mask) for stream in self.asks}
+        levels, attention = self._climb(low_level, of_streams, with_attention)  # Eqs. 3-5
         summaries = []
         for target, sources in self.sources.items():
             streams = [self.final_norms[f"{source}_to_{target}"](levels[f"{source}_to_{target}"][-1]) for source in sources]
-            summaries.append(self._summary(target, torch.cat(streams, dim=-1), sequences[target], biases[target]))
+            summaries.append(self._summary(target, torch.cat(streams, dim=-1), sequences[target], biases[target].of_target(sequences[target].mask)))
         fused = torch.cat(summaries, dim=-1)
         prediction, hidden = self.head(fused)
         return ModelOutput(prediction, representations={"fused": fused, "hidden": hidden}, attention=attention)
@@ -266,8 +268,7 @@ class MCMuT(MultimodalModel):
                 if layer is None or (layer.has_lowest_only and level not in self.needed_by_lowest[stream]):
                     continue
                 asked = [levels[reverse(stream)][below] for below in self.asks[stream][level][: 1 if layer.has_lowest_only else None]]
-                source = stream.partition("_to_")[0]
-                states, weights = layer(levels[stream][level - 1], asked, biases[source], with_weights=with_attention)
+                states, weights = layer(levels[stream][level - 1], asked, biases[stream], with_weights=with_attention)
                 levels[stream].append(states)
                 if weights is not None:
                     attention.setdefault(stream, []).append(weights)

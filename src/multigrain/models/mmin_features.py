@@ -39,7 +39,7 @@ class TextVectors(nn.Module):
         words = self.input(self.projection(self.text_dropout(sequence.features), sequence.mask))
         summary = self.summary + read_step(words, sequence.readout, sequence.mask)
         mask = nn.functional.pad(sequence.mask, (1, 0), value=True)
-        states, _ = self.stack(torch.cat([summary.unsqueeze(1), words], dim=1), None, AttentionBias.from_mask(mask))
+        states, _ = self.stack(torch.cat([summary.unsqueeze(1), words], dim=1), None, AttentionBias.from_mask(mask).of_target(mask))
         return states[:, 1:], states[:, 0]
 
 

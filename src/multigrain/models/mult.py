@@ -172,7 +172,7 @@ class MulT(MultimodalModel):
 
     def _bias(self, target: ModalitySequence, source: ModalitySequence) -> AttentionBias:
         if not self.config.future_mask:
-            return AttentionBias.from_mask(source.mask)
+            return AttentionBias.from_mask(source.mask).of_target(target.mask)
         future = future_mask(target.lengths, source.lengths, target.mask.shape[1], source.mask.shape[1])
         return AttentionBias.from_mask(source.mask, future)
 

@@ -84,7 +84,7 @@ class Unimodal(MultimodalModel):
         modality = self.config.modality
         sequence = self.prepare(batch)[modality]
         states = self.low_level_input(self.projection(self.input_dropout(sequence.features), sequence.mask))
-        states, weights = self.stack(states, None, AttentionBias.from_mask(sequence.mask), with_weights=with_attention)
+        states, weights = self.stack(states, None, AttentionBias.from_mask(sequence.mask).of_target(sequence.mask), with_weights=with_attention)
         fused = read_step(states, sequence.readout, sequence.mask)
         prediction, hidden = self.head(fused)
         attention = {f"{modality}_to_{modality}": weights} if with_attention else {}

@@ -19,7 +19,7 @@ class Layer(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("is_self", "adds_to_normalised", "aggregation", "is_normed_source")),
         *((f"{name}_dropped", ctypes.c_uint32) for name in ("attention", "aggregation", "hidden", "residual")),
         ("seed", ctypes.c_uint64),
-        *((name, _POINTER) for name in ("target", "source_states", "allowed", "present", "kept")),
+        *((name, _POINTER) for name in ("target", "source_states", "allowed", "present", "kept", "asking")),
         *((name, Norm) for name in ("target_norm", "source_norm", "feed_forward_norm")),
         *((f"{name}_{part}", _POINTER) for name in ("query", "key_value", "output") for part in ("weight", "bias")),
         *((f"scale_{name}", _POINTER) for name in ("embedding", "in_weight", "in_bias", "out_weight", "out_bias")),

@@ -12,7 +12,7 @@ import ctypes
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from multigrain.layers.feed_forward import FeedForward
@@ -71,6 +71,7 @@ class _Facts(NamedTuple):
     allowed: Tensor | None
     present: Tensor | None
     kept: Tensor | None
+    asking: Tensor | None
     epsilons: tuple[float, float, float]
 
 
@@ -105,6 +106,7 @@ def native_layer(
     allowed: Bool[Tensor, "batch 1 1 source"] | None,
     present: Bool[Tensor, " batch"] | None,
     kept: Bool[Tensor, "scale batch"] | None = None,
+    asking: Int[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, "batch target dim"]:
     """The target's next level.
 
@@ -121,12 +123,13 @@ def native_layer(
         allowed: True where a source step is real; None = everywhere.
         present: False where an utterance has no source, whose answer is the output projection's bias; None = all have.
         kept: False where an utterance does without a scale; None = all are used.
+        asking: so many first target steps are computed, int32; None = all.
 
     Returns:
-        Z; at padded target steps some finite values.
+        Z, zero at target steps that are not computed.
     """
     norms = tuple(norm.eps if norm is not None else 0.0 for norm in (target_norm, source_norm, feed_forward_norm))
-    facts = _Facts(num_heads, rates, adds_to_normalised, scales is None, allowed, present, kept, norms)  # type: ignore[arg-type]
+    facts = _Facts(num_heads, rates, adds_to_normalised, scales is None, allowed, present, kept, asking, norms)  # type: ignore[arg-type]
     parameters = (
         target_norm.weight,
         target_norm.bias,
@@ -194,7 +197,7 @@ class _Call:
         self.parameters, self.sources = tensors[:_PARAMETERS], [part for part in tensors[_PARAMETERS:] if part is not None]
         norms, attention, scales = self.parameters[:4], AttentionParameters(*self.parameters[4:10]), self.parameters[10:15]  # type: ignore[arg-type]
         self.dim, self.scales, self.heads = target.shape[2], max(1, len(self.sources)), facts.heads
-        self.hidden = self.parameters[17].shape[0]  # type: ignore[union-attr]
+        self.hidden = self.parameters[17].shape[0]
         self.batch, self.time = target.shape[:2]
         self.aggregation = _NO_AGGREGATION if scales[0] is None and self.scales == 1 else _MEAN if facts.takes_mean else _ATTENTION
         if attention.key_value is None or attention.key_value_bias is None:  # they follow the queries
@@ -234,7 +237,7 @@ class _Call:
         for name, (scale, shift), epsilon in zip(("target_norm", "source_norm", "feed_forward_norm"), pairs, facts.epsilons, strict=True):
             norm = getattr(layer, name)
             norm.scale, norm.shift, norm.epsilon = _address(scale), _address(shift), epsilon
-        for name in ("allowed", "present", "kept"):
+        for name in ("allowed", "present", "kept", "asking"):
             mask = getattr(facts, name)
             if mask is not None:
                 mask = mask.contiguous()
@@ -267,7 +270,7 @@ class _Call:
     def split(self, flat: Tensor) -> list[Tensor | None]:
         """The gradients, in the order of the parameters."""
         order = [index for index in _ORDER if self.parameters[index] is not None]
-        sizes = [self.parameters[index].shape for index in order]  # type: ignore[union-attr]
+        sizes = [self.parameters[index].shape for index in order]
         parts: list[Tensor | None] = [None] * _PARAMETERS
         for index, size, part in zip(order, sizes, flat.split([size.numel() for size in sizes]), strict=True):
             parts[index] = part if len(size) == 1 else part.view(size)

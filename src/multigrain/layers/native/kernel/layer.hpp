@@ -19,6 +19,7 @@ struct Layer {
     const uint8_t* allowed;             // (batch, sources), null: all
     const uint8_t* present;             // (batch), null: all
     const uint8_t* kept;                // (scales, batch), null: all
+    const int32_t* asking;              // (batch), so many first target steps are computed, the others zero; null: all
     Norm target_norm, source_norm, feed_forward_norm;
     const float *query_weight, *query_bias;          // (scales, dim, dim) as (out, in), and (scales, dim)
     const float *key_value_weight, *key_value_bias;  // (scales, 2 dim, dim), keys first, and (scales, 2 dim)

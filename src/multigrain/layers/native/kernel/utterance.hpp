@@ -8,9 +8,10 @@ enum Use : uint64_t { USE_ATTENTION = 0, USE_AGGREGATION = 1, USE_RESIDUAL = 2, 
 class Utterance {
   public:
     Utterance(const Layer& layer, int number, Arena& arena)
-        : layer(layer), number(number), arena(arena), dim(layer.dim), width(dim / layer.heads), time(layer.targets), stride(padded(time)) {
+        : layer(layer), number(number), arena(arena), dim(layer.dim), width(dim / layer.heads), time(layer.asking ? layer.asking[number] : layer.targets),
+          stride(padded(time)) {
         const bool is_there = !layer.present || layer.present[number];
-        for (int step = 0; is_there && step < layer.sources; step++)
+        for (int step = 0; is_there && step < (layer.is_self ? time : layer.sources); step++)
             if (!layer.allowed || layer.allowed[long(number) * layer.sources + step]) steps.push_back(step);
         source_stride = padded(int(steps.size()));
         for (int scale = 0; scale < layer.scales; scale++)
@@ -20,9 +21,8 @@ class Utterance {
     void forward() {
         read_target(false);
         float *attended = layer.attended, *log_sums = layer.log_sums;
-        const size_t size = size_t(layer.scales) * dim * stride, sums_size = size_t(layer.scales) * layer.heads * stride;
-        attended = attended ? attended + number * size : arena.take(size);
-        log_sums = log_sums ? log_sums + number * sums_size : arena.take(sums_size);
+        attended = attended ? attended + place_of_attended() : arena.take(size_t(layer.scales) * dim * stride);
+        log_sums = log_sums ? log_sums + place_of_log_sums() : arena.take(size_t(layer.scales) * layer.heads * stride);
         for (int scale : scales) {
             const Arena::Place place = arena.place();
             float* output = attended + long(scale) * dim * stride;
@@ -50,12 +50,13 @@ class Utterance {
             write(block.result, STEPS_OF_BLOCK, first, block.real, layer.result);
             arena.back_to(place);
         }
+        clear_rest(layer.result);
     }
 
     void backward(Gradients& gradients) {
         read_target(true);
-        const float* attended = layer.attended + size_t(number) * layer.scales * dim * stride;
-        const float* log_sums = layer.log_sums + size_t(number) * layer.scales * layer.heads * stride;
+        const float* attended = layer.attended + place_of_attended();
+        const float* log_sums = layer.log_sums + place_of_log_sums();
         float* attended_gradient = arena.zeros(size_t(layer.scales) * dim * stride);
         float* normalised_gradient = arena.zeros(size_t(dim) * stride);
         float* target_gradient = arena.zeros(size_t(dim) * stride);
@@ -73,6 +74,7 @@ class Utterance {
         for (int place = 0; place < dim * stride; place += LANES)
             store(target_gradient + place, load(target_gradient + place) + load(normalised_gradient + place));
         write(target_gradient, stride, 0, time, layer.target_gradient);
+        clear_rest(layer.target_gradient);
     }
 
   private:
@@ -206,15 +208,22 @@ class Utterance {
 
     // Steps of this utterance from (batch, targets, dim) to (dim, step).
     void read(const float* from, int first, int count, float* to, int to_stride) const {
-        from += (long(number) * time + first) * dim;
+        from += (long(number) * layer.targets + first) * dim;
         for (int row = 0; row < dim; row++)
             for (int step = 0; step < count; step++) to[long(row) * to_stride + step] = from[long(step) * dim + row];
     }
     void write(const float* from, int from_stride, int first, int count, float* to) const {
-        to += (long(number) * time + first) * dim;
+        to += (long(number) * layer.targets + first) * dim;
         for (int step = 0; step < count; step++)
             for (int row = 0; row < dim; row++) to[long(step) * dim + row] = from[long(row) * from_stride + step];
     }
+
+    void clear_rest(float* of_targets) const {
+        std::memset(of_targets + (long(number) * layer.targets + time) * dim, 0, sizeof(float) * (layer.targets - time) * dim);
+    }
+    // Where this utterance's part begins; each has room for the longest.
+    size_t place_of_attended() const { return size_t(number) * layer.scales * dim * padded(layer.targets); }
+    size_t place_of_log_sums() const { return size_t(number) * layer.scales * layer.heads * padded(layer.targets); }
 
     void read_target(bool with_gradient) {
         states = arena.zeros(size_t(dim) * stride), normalised = arena.take(size_t(dim) * stride);
@@ -317,7 +326,7 @@ class Utterance {
     const Layer& layer;
     const int number;
     Arena& arena;
-    const int dim, width, time, stride;
+    const int dim, width, time, stride;  // time: target steps that are computed
     int source_stride;
     std::vector<int> steps, scales;  // real source steps; scales that are kept
     float *states, *normalised, *unit, *inverse;
