@@ -197,7 +197,7 @@ class _Call:
         self.parameters, self.sources = tensors[:_PARAMETERS], [part for part in tensors[_PARAMETERS:] if part is not None]
         norms, attention, scales = self.parameters[:4], AttentionParameters(*self.parameters[4:10]), self.parameters[10:15]  # type: ignore[arg-type]
         self.dim, self.scales, self.heads = target.shape[2], max(1, len(self.sources)), facts.heads
-        self.hidden = self.parameters[17].shape[0]
+        self.hidden = self.parameters[17].shape[0]  # type: ignore[union-attr]
         self.batch, self.time = target.shape[:2]
         self.aggregation = _NO_AGGREGATION if scales[0] is None and self.scales == 1 else _MEAN if facts.takes_mean else _ATTENTION
         if attention.key_value is None or attention.key_value_bias is None:  # they follow the queries
