@@ -81,7 +81,7 @@ def _compiled(compiler: str) -> Path:
     target = folder / f"layer-{_key(compiler)}.so"
     with FileLock(folder / "compile.lock"):
         if not target.is_file():
-            _log.info("Compiling the fast kernels for this processor (once; about ten seconds) ...")
+            _log.warning("Compiling the fast kernels for this processor (once; about ten seconds) ...")
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 made = Path(scratch) / target.name
                 command = [compiler, *_FLAGS, "-o", str(made), str(_SOURCES / "layer.cpp")]
