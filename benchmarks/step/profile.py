@@ -1,5 +1,6 @@
 """What a step's time is spent on: operations of torch's profiler, grouped into a few kinds."""
 
+import ctypes
 import re
 import time
 from collections import Counter
@@ -8,9 +9,14 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
+from multigrain.layers.native.library import load_profiled
+
 OPTIMIZER = "optimiser and clipping"
 DISPATCH = "dispatch and Python"
 OTHER = "custom functions, unknown"
+COMPILED = "compiled layers"
+# Of the compiled layers, in the order of kernel/profile.hpp.
+COMPILED_KINDS = ("products", "weights' gradients", "attention forward", "attention backward", "layer norms", "element-wise", "layout")
 
 # Kind -> names without "aten::" and a trailing underscore. Composite operations (linear, matmul, einsum) take no time of their own
 # but dispatch; `exp` and maxima come from softmaxes that are written out; bits and shifts from generators that are.
@@ -45,13 +51,15 @@ KINDS = {
         broadcast_tensors real _has_compatible_shallow_copy_type unsafe_split unsafe_chunk pad resolve_conj resolve_neg""",
 }
 KIND_OF = {name: kind for kind, names in KINDS.items() for name in names.split()}
-ORDER = [*(kind for kind in KINDS if kind != DISPATCH), OPTIMIZER, OTHER, DISPATCH]
+ORDER = [COMPILED, *(kind for kind in KINDS if kind != DISPATCH), OPTIMIZER, OTHER, DISPATCH]
 
 
 def kind_of(operation: str) -> str:
     """The kind of an operation of the profiler, such as "aten::bmm"."""
     if operation.startswith("Optimizer.") or "_adam" in operation or "_foreach" in operation:
         return OPTIMIZER
+    if operation.startswith("_NativeLayer"):
+        return COMPILED
     if operation.startswith("autograd::") or operation.startswith("torch::autograd") or operation.startswith("ProfilerStep"):
         return DISPATCH
     name = operation.partition("::")[2] or operation
@@ -68,13 +76,15 @@ def spent_on(steps: list[Callable[[], Any]]) -> dict[str, Any]:
 
     Returns:
         `seconds`: kind -> seconds a step; `wall_seconds` a step under the profiler; `largest`: the costliest operations with their
-        kind and seconds a step, and `unknown`: those that no kind names.
+        kind and seconds a step, and `unknown`: those that no kind names; `compiled`: what the time within compiled layers is spent on, as
+        shares of it, empty where there are none.
     """
     with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiler:
         start = time.perf_counter()
         for step in steps:
             step()
         wall = time.perf_counter() - start
+    compiled = _within_compiled(steps)
     own = {event.key: event.self_cpu_time_total / 1e6 / len(steps) for event in profiler.key_averages()}
     seconds: Counter[str] = Counter(dict.fromkeys(ORDER, 0.0))
     for name, taken in own.items():
@@ -86,5 +96,21 @@ def spent_on(steps: list[Callable[[], Any]]) -> dict[str, Any]:
         "seconds": dict(seconds),
         "wall_seconds": wall,
         "largest": [[name, kind_of(name), taken] for name, taken in costliest[:12]],
+        "compiled": compiled,
         "unknown": [[name, taken] for name, taken in costliest if kind_of(name) == OTHER][:8],
     }
+
+
+def _within_compiled(steps: list[Callable[[], Any]]) -> dict[str, float]:
+    """Runs the steps once more, on kernels that take their times."""
+    kernels = load_profiled()
+    if kernels is None:
+        return {}
+    seconds = (ctypes.c_double * (1 + len(COMPILED_KINDS)))()
+    steps[0]()
+    kernels.multigrain_profile(seconds)
+    for step in steps:
+        step()
+    kernels.multigrain_profile(seconds)
+    shares = {kind: taken / seconds[0] for kind, taken in zip(COMPILED_KINDS, seconds[1:], strict=True)} if seconds[0] else {}
+    return shares | {"the rest": 1.0 - sum(shares.values())} if shares else {}

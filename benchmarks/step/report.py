@@ -110,7 +110,7 @@ def limit_section(results: Sequence[CellResult]) -> str:
             "",
         ]
         parts.append(_profile_table(measured))
-        parts += ["", *(_largest(result) for result in measured)]
+        parts += ["", *(_largest(result) for result in measured), *(_within_compiled(result) for result in measured)]
     return "\n".join(parts)
 
 
@@ -150,6 +150,12 @@ def _profile_table(results: Sequence[CellResult]) -> str:
         rows.append(row)
     rows.append(["a step under the profiler", *(f"{1000 * result.rounds[-1]['profile']['wall_seconds']:.1f}" for result in results)])
     return _table(["kind", *(result.spec.name for result in results)], rows)
+
+
+def _within_compiled(result: CellResult) -> str:
+    shares = result.rounds[-1]["profile"]["compiled"]
+    named = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in shares.items())
+    return f"- {result.spec.name}, within the compiled layers: {named or 'there are none here'}"
 
 
 def _largest(result: CellResult) -> str:

@@ -25,7 +25,9 @@ SWITCH = "MULTIGRAIN_NATIVE"
 
 _SOURCES = Path(__file__).parent / "kernel"
 _COMPILERS = ("c++", "g++", "clang++")
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fPIC", "-shared", "-pthread", "-w")
+_FLAGS: tuple[str, ...] = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fPIC", "-shared", "-pthread", "-w")
+PROFILED = "-DMULTIGRAIN_PROFILE"
+"""Added to the flags, gives a library that tells where its time goes; see kernel/profile.hpp."""
 _SECONDS = 300
 
 _log = logging.getLogger(__name__)
@@ -53,6 +55,15 @@ def without_native_kernels() -> Iterator[None]:
         yield
     finally:
         _is_left_out = before
+
+
+def load_profiled() -> ctypes.CDLL | None:
+    """Replaces the kernels of this process with slower ones that take their times; see `multigrain_profile` in kernel/profile.hpp."""
+    global _FLAGS
+    if PROFILED not in _FLAGS:
+        _FLAGS = (*_FLAGS, PROFILED)
+        _load.cache_clear()
+    return library()
 
 
 @cache

@@ -9,6 +9,7 @@
 #pragma once
 #include <type_traits>
 
+#include "profile.hpp"
 #include "random.hpp"
 #include "vector.hpp"
 
@@ -36,6 +37,7 @@ constexpr int WIDEST_HEAD = 128;
 
 template <bool DROPS, class Width>
 static void attend(Width width, const Head& head, const Mask& mask, const uint32_t* columns, float* output, float* log_sums) {
+    SPENT_ON(ATTENTION_FORWARD);
     const int target_stride = head.target_stride, source_stride = head.source_stride;
     float longest_key = 0.0f;
     {
@@ -146,6 +148,7 @@ struct HeadGradients {
 // Lanes that stand for no step come out zero where dO and totals are zero there.
 template <bool DROPS, class Width>
 static void attend_backward(Width width, const Head& head, const Mask& mask, const uint32_t* columns, const HeadGradients& gradients, float* scratch) {
+    SPENT_ON(ATTENTION_BACKWARD);
     constexpr int most = Width() == 0 ? WIDEST_HEAD : int(Width());
     const int target_stride = head.target_stride, source_stride = head.source_stride, stride = (width + 15) / 16 * 16;
     const int rows_of_sums = (head.sources + SOURCES_OF_TILE - 1) / SOURCES_OF_TILE * SOURCES_OF_TILE;

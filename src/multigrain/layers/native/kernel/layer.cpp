@@ -17,6 +17,7 @@ static void for_utterances(const Layer& layer, Work work) {
     const std::function<void(int)> share = [&](int thread) {
         static thread_local Arena arena;
         for (int number = thread; number < layer.batch; number += count) {
+            SPENT_ON(ALL);
             const Arena::Place place = arena.place();
             work(thread, number, arena);
             arena.back_to(place);

@@ -1,5 +1,6 @@
 // Layer norm over features, lane by lane.
 #pragma once
+#include "profile.hpp"
 #include "vector.hpp"
 
 // Scale, shift and what is added to the variance; no scale means that nothing is normalised.
@@ -11,6 +12,7 @@ struct Norm {
 
 // output = scale * unit + shift, unit = (input - mean) * inverse deviation. `unit` and `inverse` may be null where no gradient follows.
 INLINE void normalise(const Norm& norm, const float* input, int stride, int dim, int steps, float* output, float* unit, float* inverse) {
+    SPENT_ON(LAYER_NORMS);
     for (int step = 0; step < steps; step += LANES) {
         Floats mean = {}, variance = {};
         for (int row = 0; row < dim; row++) mean += load(input + row * stride + step);
@@ -34,6 +36,7 @@ INLINE void normalise(const Norm& norm, const float* input, int stride, int dim,
 // The gradient of `input`, in place of that of `output`; adds those of scale and shift. Lanes that stand for no step must be zero.
 INLINE void normalise_backward(const Norm& norm, float* gradient, const float* unit, const float* inverse, int stride, int dim, int steps,
                                float* scale_gradient, float* shift_gradient) {
+    SPENT_ON(LAYER_NORMS);
     for (int row = 0; row < dim; row++) {
         Floats of_scale = {}, of_shift = {};
         for (int step = 0; step < steps; step += LANES) {

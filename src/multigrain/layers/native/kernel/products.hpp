@@ -1,5 +1,6 @@
 // Matrix products of narrow matrices, written for widths of some tens and any number of steps.
 #pragma once
+#include "profile.hpp"
 #include "vector.hpp"
 
 // Whether a product replaces what is there or is added to it.
@@ -40,6 +41,7 @@ static void product_rows(const float* weight, long row_stride, long column_strid
 // The weight's element (row, column) is at row * row_stride + column * column_stride, so that a transpose is a matter of strides.
 INLINE void product(const float* weight, long row_stride, long column_stride, int rows, int inner, const float* input, int input_stride, float* output,
                     int output_stride, int steps, const float* bias = nullptr, Into into = Into::replace) {
+    SPENT_ON(PRODUCTS);
     int row = 0;
     const auto of_block = [&](auto block) {
         block(weight + row * row_stride, row_stride, column_stride, inner, input, input_stride, output + long(row) * output_stride, output_stride, steps,
@@ -82,6 +84,7 @@ static void outer_rows(const float* left, int left_stride, const float* right, i
 // `columns`, the strides of `right` and `output`, and their addresses are multiples of LANES; `steps` is exact.
 INLINE void add_outer(const float* left, int left_stride, int rows, const float* right, int right_stride, int columns, int steps, float* output,
                       int output_stride) {
+    SPENT_ON(WEIGHT_GRADIENTS);
     int row = 0;
     const auto of_block = [&](auto block) {
         block(left + long(row) * left_stride, left_stride, right, right_stride, steps, output + long(row) * output_stride, output_stride, columns);
@@ -103,6 +106,7 @@ INLINE void add_row_sums(const float* input, int stride, int rows, int steps, fl
 
 // (rows, steps) -> (steps, rows), the columns from `rows` to the output's stride zero.
 INLINE void transpose(const float* input, int input_stride, int rows, int steps, float* output, int output_stride) {
+    SPENT_ON(LAYOUT);
     for (int step = 0; step < steps; step++) {
         float* to = output + long(step) * output_stride;
         for (int row = 0; row < rows; row++) to[row] = input[long(row) * input_stride + step];

@@ -179,6 +179,7 @@ class Utterance {
 
         template <class Body>
         INLINE_MEMBER void for_all(int rows, Body body) const {
+            SPENT_ON(ELEMENT_WISE);
             for (int row = 0; row < rows; row++)
                 for (int step = 0; step < steps; step += LANES) body(row, step, row * STEPS_OF_BLOCK + step);
         }
@@ -208,11 +209,13 @@ class Utterance {
 
     // Steps of this utterance from (batch, targets, dim) to (dim, step).
     void read(const float* from, int first, int count, float* to, int to_stride) const {
+        SPENT_ON(LAYOUT);
         from += (long(number) * layer.targets + first) * dim;
         for (int row = 0; row < dim; row++)
             for (int step = 0; step < count; step++) to[long(row) * to_stride + step] = from[long(step) * dim + row];
     }
     void write(const float* from, int from_stride, int first, int count, float* to) const {
+        SPENT_ON(LAYOUT);
         to += (long(number) * layer.targets + first) * dim;
         for (int step = 0; step < count; step++)
             for (int row = 0; row < dim; row++) to[long(step) * dim + row] = from[long(row) * from_stride + step];
