@@ -14,8 +14,9 @@ LEVELS = (
     ("errors", "schema"),
     ("layers", "losses", "metrics", "language", "data"),
     ("models",),
-    ("training", "evaluation"),
-    ("plots", "report", "demo"),
+    ("training", "evaluation", "video"),
+    ("plots", "report", "demo", "analysis"),
+    ("web",),
     ("cli", "__main__"),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
