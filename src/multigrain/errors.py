@@ -33,6 +33,10 @@ class TrainingError(MultigrainError):
     """Training cannot go on: the loss is not finite, the run folder cannot be written, the disk is full."""
 
 
+class ServerError(MultigrainError):
+    """The server cannot be started as asked: an unsafe address, a port or folder in use, a database that does not open."""
+
+
 def require(is_right: bool, key: str, value: object, expected: str) -> None:
     """Checks one setting of a recipe.
 
