@@ -9,10 +9,10 @@ from multigrain.analysis.result import Analysis
 if TYPE_CHECKING:
     from multigrain.data.batchable import BatchableSplit
     from multigrain.models.base import MultimodalModel
-    from multigrain.video.extract import Limits
+    from multigrain.video.limits import Limits
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+Progress = Callable[[str, float], None]
+"""Called with the stage and the share of it that is done, in 0..1."""
 
 
 def analyze(

@@ -17,7 +17,7 @@ from multigrain.schema import Task
 
 FORMAT_VERSION = 1
 
-TranscriptOrigin = Literal["given", "recognised", "store", "none"]
+TranscriptOrigin = Literal["subtitles", "text", "words", "recognised", "store", "none"]
 LinkMethod = Literal["attention", "interaction"]
 
 
@@ -105,15 +105,16 @@ class Link:
     Attributes:
         word: index of the word in the utterance.
         span: the seconds.
-        strength: share, 0..1, of all that links words with that modality in this utterance.
-        effect: measured on the model: by how much the word's contribution differs with the seconds there and with them taken away, in label units.
-        method: how the link was found: by attention weighed with its gradient, or by taking word and seconds away (models without attention).
+        effect: measured on the model: the word's contribution with the seconds there, less that with them taken away, in label units.
+            Links are ordered by its size.
+        attention: share, 0..1, of the word's attention that falls on the span, mean over layers, scales and heads; None without attention.
+        method: where the pair was looked for: among the strongest attention, or among all words and spans (models without attention).
     """
 
     word: int
     span: Span
-    strength: float
     effect: float
+    attention: float | None = None
     method: LinkMethod
 
 
@@ -261,7 +262,8 @@ class Analysis:
         task: what the scores are.
         checkpoint: which model said so.
         utterances: in time order, at least one.
-        transcript: where the words come from; recognised ones are not reliable.
+        transcript: where the words come from.
+        is_transcript_reliable: False for words that were recognised by a last resort and are often wrong.
         word_method: how the words' contributions were computed, in words.
         notes: what the reader has to know, such as a modality that could not be used.
         created: ISO date and time.
@@ -275,6 +277,7 @@ class Analysis:
     utterances: tuple[UtteranceAnalysis, ...]
     duration_seconds: float | None = None
     transcript: TranscriptOrigin = "none"
+    is_transcript_reliable: bool = True
     word_method: str = ""
     notes: tuple[str, ...] = ()
     created: str = ""

@@ -31,7 +31,7 @@ class DataFolder:
         try:
             for folder in (root, self.jobs, self.incoming, self.logs):
                 folder.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
-            self._lock = FileLock(root / ".lock", mode=0o600)
+            self._lock = FileLock(root / ".lock", mode=0o600, thread_local=False)
             self._lock.acquire(timeout=0)
         except Timeout:
             raise ServerError(f"Another multigrain server uses the folder {root}. Stop it, or name another folder with --data.") from None

@@ -15,14 +15,14 @@ class RateLimit:
         per_second: how many more become allowed each second.
     """
 
-    def __init__(self, burst: float, per_second: float) -> None:
+    def __init__(self, burst: int, per_second: float) -> None:
         self._burst, self._per_second = burst, per_second
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait_seconds(self, address: str) -> int:
         """Takes a token: 0 when there was one, otherwise in how many seconds there will be."""
         now = time.monotonic()
-        tokens, since = self._buckets.pop(address, (self._burst, now))
+        tokens, since = self._buckets.pop(address, (float(self._burst), now))
         tokens = min(self._burst, tokens + (now - since) * self._per_second)
         is_allowed = tokens >= 1
         self._buckets[address] = (tokens - 1 if is_allowed else tokens, now)

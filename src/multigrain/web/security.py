@@ -53,7 +53,7 @@ class Guard:
         self._app, self._settings = app, settings
         self.sessions = Sessions(settings.token) if settings.token is not None else None
         self._submissions = RateLimit(settings.submissions_per_minute, settings.submissions_per_minute / 60)
-        self._requests = RateLimit(5 * settings.requests_per_second, settings.requests_per_second)
+        self._requests = RateLimit(5 * settings.requests_per_second, float(settings.requests_per_second))
         self._logins = RateLimit(10, 1 / 6)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
