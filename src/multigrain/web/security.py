@@ -6,6 +6,7 @@ the first from names that were made to point here (DNS rebinding), the second fr
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ from multigrain.web.rates import RateLimit
 from multigrain.web.refusal import Refusal, too_many
 from multigrain.web.sessions import Sessions
 from multigrain.web.settings import MEBIBYTE, Settings
+
+logger = logging.getLogger(__name__)
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -37,6 +40,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+FAULT = "The server could not answer, through a fault of its own. Its log says more."
 IS_READ = "multigrain.is_read"
 RUN_OUT_SECONDS, RUN_OUT_BYTES = 3.0, 64 * MEBIBYTE
 
@@ -68,7 +72,23 @@ class Guard:
             await run_out(scope, receive)
             await JSONResponse({"error": refusal.sentence}, refusal.status, headers=refusal.headers)(scope, receive, guarded_send)
             return
-        await self._app(scope, _noting_the_end(scope, receive), guarded_send)
+        await self._hand_on(scope, _noting_the_end(scope, receive), guarded_send)
+
+    async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets the application answer; its faults are a sentence to the client, and everything to the log."""
+        is_answered = False
+
+        async def noting(message: Message) -> None:
+            nonlocal is_answered
+            is_answered = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception:
+            logger.exception("request %s %s", scope["method"], scope["path"])
+            if not is_answered:
+                await JSONResponse({"error": FAULT}, 500)(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
         headers, path, method = Headers(scope=scope), scope["path"], scope["method"]

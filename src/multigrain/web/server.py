@@ -1,7 +1,6 @@
 """`multigrain serve`: the application, and the process that listens."""
 
 import contextlib
-import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 
@@ -20,8 +19,6 @@ from multigrain.web.security import Guard, run_out
 from multigrain.web.services import Services
 from multigrain.web.sessions import Sessions
 from multigrain.web.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 MOST_CONNECTIONS = 1000
 DESCRIPTION = """Submit videos and texts, watch them being analysed, and fetch what came of it: sentiment, utterance by utterance, with its evidence.
@@ -51,7 +48,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(Refusal, _answer)
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(RequestValidationError, _answer)
-    app.add_exception_handler(Exception, _answer)
     app.add_middleware(Guard, settings=settings)
     return app
 
@@ -63,12 +59,10 @@ async def _answer(request: Request, error: Exception) -> JSONResponse:
     elif isinstance(error, HTTPException):
         sentence = {404: "There is no such page.", 405: "This address does not take this method."}.get(error.status_code, str(error.detail))
         refusal = Refusal(error.status_code, sentence, error.headers)
-    elif isinstance(error, RequestValidationError):
+    else:
+        assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         refusal = Refusal(422, f"{first['loc'][-1]}: {first['msg']}.")
-    else:
-        logger.error("request %s %s", request.method, request.url.path, exc_info=error)
-        refusal = Refusal(500, "The server could not answer, through a fault of its own. Its log says more.")
     await run_out(request.scope, request.receive)
     return JSONResponse({"error": refusal.sentence}, refusal.status, headers=refusal.headers)
 
