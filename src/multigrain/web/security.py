@@ -41,6 +41,7 @@ HEADERS = {
 }
 
 FAULT = "The server could not answer, through a fault of its own. Its log says more."
+STOOD_STILL = 408
 IS_READ = "multigrain.is_read"
 RUN_OUT_SECONDS, RUN_OUT_BYTES = 3.0, 64 * MEBIBYTE
 
@@ -69,8 +70,8 @@ class Guard:
         try:
             self._check(scope)
         except Refusal as refusal:
-            await run_out(scope, receive)
-            await JSONResponse({"error": refusal.sentence}, refusal.status, headers=refusal.headers)(scope, receive, guarded_send)
+            answer = await answer_refusal(refusal, scope, receive)
+            await answer(scope, receive, guarded_send)
             return
         await self._hand_on(scope, _noting_the_end(scope, receive), guarded_send)
 
@@ -162,12 +163,24 @@ def _noting_the_end(scope: Scope, receive: Receive) -> Receive:
     return noting
 
 
-async def run_out(scope: Scope, receive: Receive) -> None:
-    """Throws away what is left of a body, for a moment: a client that is still sending when the connection closes may never read the answer."""
-    headers = Headers(scope=scope)
-    has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
-    if not has_body or scope.get(IS_READ) or headers.get("expect", "").lower() == "100-continue":
-        return
+async def answer_refusal(refusal: Refusal, scope: Scope, receive: Receive) -> JSONResponse:
+    """The answer to a refused request, as every error `{"error": SENTENCE}`.
+
+    What is left of its body is thrown away for a moment, since a client that is still sending when the connection closes may never read the answer;
+    with a body that is not at its end by then, the connection cannot be used again.
+    """
+    is_read = scope.get(IS_READ) or (refusal.status != STOOD_STILL and await _run_out(Headers(scope=scope), receive))
+    return JSONResponse(
+        {"error": refusal.sentence}, refusal.status, headers=refusal.headers if is_read else {**refusal.headers, "Connection": "close"}
+    )
+
+
+async def _run_out(headers: Mapping[str, str], receive: Receive) -> bool:
+    """Reads a body to its end, or for a moment; whether it came to its end."""
+    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+        return True
+    if headers.get("expect", "").lower() == "100-continue":
+        return False
     size = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(RUN_OUT_SECONDS):
@@ -175,4 +188,5 @@ async def run_out(scope: Scope, receive: Receive) -> None:
                 message = await receive()
                 size += len(message.get("body", b""))
                 if not message.get("more_body", False):
-                    return
+                    return True
+    return False

@@ -15,7 +15,7 @@ from multigrain.errors import ServerError
 from multigrain.web.api import build_api
 from multigrain.web.pages import build_pages
 from multigrain.web.refusal import Refusal
-from multigrain.web.security import Guard, run_out
+from multigrain.web.security import Guard, answer_refusal
 from multigrain.web.services import Services
 from multigrain.web.sessions import Sessions
 from multigrain.web.settings import Settings
@@ -63,8 +63,7 @@ async def _answer(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         refusal = Refusal(422, f"{first['loc'][-1]}: {first['msg']}.")
-    await run_out(request.scope, request.receive)
-    return JSONResponse({"error": refusal.sentence}, refusal.status, headers=refusal.headers)
+    return await answer_refusal(refusal, request.scope, request.receive)
 
 
 def serve(settings: Settings, announce: Callable[[str], None]) -> None:

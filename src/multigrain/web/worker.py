@@ -1,9 +1,9 @@
 """A worker process: reads folders of jobs from its standard input, runs each, and writes what happens to its standard output.
 
 Started by `worker_process.py` as `python -m multigrain.web.worker MODULE:FUNCTION MEMORY_BYTES`, in a process group of its own. A line in is
-`{"folder": PATH}`. A line out is `{"stage": TEXT, "progress": 0..1}`, or one that ends the job: `{"done": true}`, `{"failed": SENTENCE}`. It stays for
-the next job, so that libraries and models are loaded once. When its standard input closes, its server is gone, and it ends at once with all that it
-started.
+`{"folder": PATH}`. A line out is `{"stage": TEXT, "progress": 0..1}`, or one that ends the job: `{"done": true}`, `{"failed": SENTENCE}`. It stays
+for the next job, so that libraries and models are loaded once. When its standard input closes, its server is gone, and it ends at once with all that
+it started.
 """
 
 import contextlib
