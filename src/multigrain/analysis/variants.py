@@ -4,8 +4,8 @@ Taken away are whole modalities, words (with all their pieces) or steps of the v
 are missing (docs/decisions/missing-modalities.md), so that the model sees a shorter utterance and no hole.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from multigrain.evaluation.missing_frames import keep_steps, keep_tokens
 from multigrain.language.encoder import TextEncoder
 from multigrain.language.pieces import NO_WORD
-from multigrain.schema import Batch, ModalitySequence, Utterance
+from multigrain.schema import Batch, FeatureSpec, ModalitySequence, StepTimes, Utterance
 
 if TYPE_CHECKING:
     from multigrain.data.batchable import BatchableSplit
@@ -34,11 +34,13 @@ class UtteranceInput:
         batch: of this one utterance, with the modalities that the model reads and the data have.
         words: of the transcript; "step 0" ... where the text has vectors but no words are known.
         word_of_step: index of the word that each text step is (a piece) of; -1 for special tokens. Empty without text.
+        step_times: when the steps of the voice and the face are in the video, where known.
     """
 
     batch: Batch
     words: tuple[str, ...]
     word_of_step: Int[np.ndarray, " step"]
+    step_times: Mapping[str, StepTimes] = field(default_factory=dict)
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -86,12 +88,13 @@ def input_from_split(model: "MultimodalModel", split: "BatchableSplit", index: i
 
     batch = split.batch([index], [name for name in model.features if name in split.modalities])
     steps = 0 if batch.text is None else int(batch.text.mask.sum())
-    words = tuple(words_of(split.records[index]))
+    words, utterance = tuple(words_of(split.records[index])), split.utterance(index)
     if batch.tokens is not None:
-        return UtteranceInput(batch=batch, words=words, word_of_step=batch.tokens.word[0, :steps].numpy())
-    if steps and len(words) != steps:
-        words = tuple(f"step {step}" for step in range(steps))
-    return UtteranceInput(batch=batch, words=words, word_of_step=np.arange(steps))
+        word_of_step = batch.tokens.word[0, :steps].numpy()
+    else:
+        words = words if not steps or len(words) == steps else tuple(f"step {step}" for step in range(steps))
+        word_of_step = np.arange(steps)
+    return UtteranceInput(batch=batch, words=words, word_of_step=word_of_step, step_times=known_times(utterance, model.features))
 
 
 def input_from_utterance(model: "MultimodalModel", utterance: Utterance) -> UtteranceInput:
@@ -103,11 +106,20 @@ def input_from_utterance(model: "MultimodalModel", utterance: Utterance) -> Utte
         table = model.text_encoder.reader.pieces.split([list(words)])
         sequences["text"], tokens, word_of_step = table.sequence(np.zeros(1, np.int64)), table.tokens(np.zeros(1, np.int64)), table.word
     for name in model.features:
-        if name in utterance.features and name not in sequences and len(utterance.features[name]):
+        if name in utterance.features and name != "text" and len(utterance.features[name]):
             values = torch.from_numpy(np.asarray(utterance.features[name], dtype=np.float32))[None]
             sequences[name] = ModalitySequence.from_lengths(values, torch.tensor([values.shape[1]]))
-    batch = replace(Batch(ids=(utterance.id,), groups=(utterance.group,), tokens=tokens).with_modalities(sequences))
-    return UtteranceInput(batch=batch, words=tuple(words), word_of_step=word_of_step)
+    batch = Batch(ids=(utterance.id,), groups=(utterance.group,), tokens=tokens).with_modalities(sequences)
+    return UtteranceInput(batch=batch, words=tuple(words), word_of_step=word_of_step, step_times=known_times(utterance, model.features))
+
+
+def known_times(utterance: Utterance, features: Mapping[str, FeatureSpec]) -> dict[str, StepTimes]:
+    """When an utterance's steps are: as it says itself, else at their extractor's rate from its beginning on; of context, nothing is known."""
+    times = dict(utterance.step_times)
+    for name, spec in features.items():
+        if name not in times and name in utterance.features and spec.rate_hz and utterance.start_seconds is not None and utterance.readout is None:
+            times[name] = StepTimes(spec.rate_hz, ((utterance.start_seconds, len(utterance.features[name])),))
+    return times
 
 
 def variant_batch(given: UtteranceInput, variants: Sequence[Variant]) -> Batch:
@@ -122,7 +134,7 @@ def variant_batch(given: UtteranceInput, variants: Sequence[Variant]) -> Batch:
             tokens = keep_tokens(replace(tokens, ids=tokens.ids.expand(count, -1), mask=rows.mask, word=tokens.word.expand(count, -1)), kept)
         sequences[name] = keep_steps(rows, kept)
     names = tuple(str(row) for row in range(count))
-    return replace(Batch(ids=names, tokens=tokens).with_modalities(sequences))
+    return Batch(ids=names, tokens=tokens).with_modalities(sequences)
 
 
 def _kept(given: UtteranceInput, variant: Variant, modality: str, mask: Bool[Tensor, " time"]) -> Bool[Tensor, " time"]:
