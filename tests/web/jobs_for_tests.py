@@ -21,7 +21,9 @@ def run(folder: Path, report: Report) -> None:
 
 def write(folder: Path, rest: str) -> None:
     (folder / "result.json").write_text(json.dumps({"said": rest, "process": os.getpid()}), encoding="utf-8")
-    (folder / "report.html").write_text("<!DOCTYPE html><title>report</title>", encoding="utf-8")
+    for name in ("report.html", "page.html"):
+        (folder / name).write_text(f"<!DOCTYPE html><title>{name}</title>", encoding="utf-8")
+    (folder / "policy.txt").write_text("default-src 'none'", encoding="ascii")
     (folder / "utterances.csv").write_text("a,b\n", encoding="utf-8")
 
 

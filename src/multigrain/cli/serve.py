@@ -61,7 +61,7 @@ def serve(
     )
 
     def announce(address: str) -> None:
-        asked = " (asks for the token)" if settings.token else ""
-        typer.echo(f"multigrain listens on {address}{asked}. Uploads and results are kept in {data}. Ctrl-C stops it.")
+        asked = "and asks for the token " if settings.token else ""
+        typer.echo(f"multigrain listens on {address} {asked}(uploads and results: {data}; Ctrl-C stops it)")
 
     run(settings, announce)

@@ -13,7 +13,7 @@ from multigrain import __version__
 from multigrain.web.answers import AnalysisList, AnalysisStatus, Problem, ServerFacts, status_of
 from multigrain.web.archive import stream_zip
 from multigrain.web.content_type import MEDIA_TYPES
-from multigrain.web.folders import REPORT, RESULT, TABLE, find
+from multigrain.web.folders import PAGE, POLICY, REPORT, REQUEST, RESULT, TABLE, find
 from multigrain.web.jobs import Job
 from multigrain.web.refusal import Refusal
 from multigrain.web.services import Services
@@ -70,7 +70,14 @@ def build_api(services: Services) -> APIRouter:
             raise Refusal(409, f"The analysis is {job.state}; it has a result only once it is done.")
         return path
 
-    @api.post("/analyses", status_code=202, response_model=AnalysisStatus, responses=problems(400, 408, 413, 415, 422, 429, 507), openapi_extra=BODY)
+    @api.post(
+        "/analyses",
+        status_code=202,
+        response_model=AnalysisStatus,
+        response_description="Queued.",
+        responses=problems(400, 408, 413, 415, 422, 429, 507),
+        openapi_extra=BODY,
+    )
     async def submit(request: Request) -> Response:
         """Submits a video (with a transcript, or without) or a text. It is analysed when its turn comes."""
         try:
@@ -121,7 +128,8 @@ def build_api(services: Services) -> APIRouter:
     def archive(id: Id) -> StreamingResponse:
         """Everything of an analysis as ZIP: report, JSON, CSV, video, transcript."""
         folder = finished_file(id, RESULT).parent
-        files = {path.name: path for path in sorted(folder.iterdir()) if path.name != "request.json"}
+        ours = {REQUEST, POLICY, REPORT}
+        files = {REPORT if path.name == PAGE else path.name: path for path in sorted(folder.iterdir()) if path.name not in ours}
         headers = {"Content-Disposition": f'attachment; filename="multigrain-{id[:8]}.zip"'}
         return StreamingResponse(stream_zip(files), media_type="application/zip", headers=headers)
 

@@ -11,6 +11,8 @@ from multigrain.errors import ServerError
 
 ID = re.compile(r"[0-9a-f]{32}")
 REQUEST, RESULT, REPORT, TABLE = "request.json", "result.json", "report.html", "utterances.csv"
+PAGE, POLICY = "page.html", "policy.txt"
+"""The report as this server shows it, with the video beside it, and the Content-Security-Policy that its writer gave it."""
 OWNER_ONLY = 0o700
 
 

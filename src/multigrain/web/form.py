@@ -11,6 +11,8 @@ from multigrain.web.content_type import HEAD_BYTES, MEDIA, TRANSCRIPTS, media_ex
 from multigrain.web.names import title
 from multigrain.web.refusal import Refusal
 
+ESCAPES = (("%22", '"'), ("%0D", " "), ("%0A", " "))
+"""What browsers write in a file's name for a quotation mark and for the ends of lines."""
 MALFORMED = "The form is malformed. Expected multipart/form-data as browsers and `curl -F` send it."
 
 
@@ -104,7 +106,7 @@ class FormWriter:
         if part in self._names:
             raise Refusal(422, f"The form has two parts {part!r}; submit each as an analysis of its own.")
         self._part, self._size, self._head, self._extension = part, 0, b"", None
-        self._names[part] = options.get(b"filename", b"").decode("utf-8", errors="replace")
+        self._names[part] = _unescape(options.get(b"filename", b"").decode("utf-8", errors="replace"))
         self._file = (self._folder / f"{part}.part").open("xb")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
@@ -147,3 +149,9 @@ class FormWriter:
         if extension is None:
             raise Refusal(415, f"{name} is, by its content, no transcript that multigrain reads: expected {TRANSCRIPTS}.")
         return extension
+
+
+def _unescape(name: str) -> str:
+    for escape, character in ESCAPES:
+        name = name.replace(escape, character)
+    return name

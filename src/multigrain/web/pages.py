@@ -2,6 +2,7 @@
 
 import urllib.parse
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from multigrain.web.content_type import MEDIA_TYPES
-from multigrain.web.folders import REPORT, find
+from multigrain.web.folders import PAGE, POLICY, REPORT, find
 from multigrain.web.refusal import Refusal
 from multigrain.web.services import Services
 from multigrain.web.sessions import END_COOKIE, Sessions
@@ -88,7 +89,7 @@ def build_pages(services: Services, sessions: Sessions | None) -> APIRouter:
         folder = services.folders.job(id)
         video = find(folder, "video")
         if name == REPORT and job.state == "done":
-            return FileResponse(folder / REPORT, media_type="text/html", headers={"Content-Security-Policy": report_policy()})
+            return FileResponse(folder / PAGE, media_type="text/html", headers={"Content-Security-Policy": _report_policy(folder)})
         if video is not None and name == video.name:
             return FileResponse(video, media_type=MEDIA_TYPES[video.suffix[1:]])
         raise Refusal(404, "There is no such page.")
@@ -96,6 +97,6 @@ def build_pages(services: Services, sessions: Sessions | None) -> APIRouter:
     return pages
 
 
-def report_policy() -> str:
-    """Content-Security-Policy of reports: of all scripts, only those that the report's writer puts there."""
-    return "default-src 'none'"
+def _report_policy(folder: Path) -> str:
+    """What the report's writer lets it run, which is its one script; and only this server's page may frame it."""
+    return f"{(folder / POLICY).read_text(encoding='ascii').strip()}; frame-ancestors 'self'"

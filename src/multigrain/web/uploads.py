@@ -30,10 +30,12 @@ class Submission:
     Attributes:
         kind: "video" or "text".
         title: to be shown.
+        transcript: what the client called the transcript, or None.
     """
 
     kind: str
     title: str
+    transcript: str | None = None
 
 
 async def take_in(request: Request, folder: Path, folders: DataFolder, settings: Settings) -> Submission:
@@ -58,8 +60,19 @@ async def take_in(request: Request, folder: Path, folders: DataFolder, settings:
         raise Refusal(
             415, f"The body is {kind or 'of no stated type'}; expected multipart/form-data with a video or a text, or application/json with a text."
         )
-    (folder / REQUEST).write_text(json.dumps({"kind": submission.kind, "title": submission.title}), encoding="utf-8")
+    (folder / REQUEST).write_text(json.dumps({**vars(submission), "options": _options(settings)}), encoding="utf-8")
     return submission
+
+
+def _options(settings: Settings) -> dict[str, object]:
+    """What the analysis is to be made with; a job keeps it over restarts."""
+    return {
+        "checkpoint": settings.checkpoint,
+        "recognizer": settings.recognizer,
+        "duration_seconds": settings.duration_seconds,
+        "pixels": settings.pixels,
+        "transcript_bytes": settings.transcript_bytes,
+    }
 
 
 async def _take_form(request: Request, folder: Path, folders: DataFolder, settings: Settings) -> Submission:
@@ -94,7 +107,8 @@ def _of_parts(parts: Mapping[str, str], folder: Path) -> Submission:
         (folder / "text.txt").rename(folder / "transcript.txt")
     if "video" not in parts:
         raise Refusal(422, "Nothing to analyse came. Submit a video (part `video`, with or without `transcript`) or a text (part `text`).")
-    return Submission(kind="video", title=title(parts["video"], "video"))
+    transcript = title(parts["transcript"], "the transcript") if "transcript" in parts else None
+    return Submission(kind="video", title=title(parts["video"], "video"), transcript=transcript)
 
 
 async def _take_json(request: Request, folder: Path, settings: Settings) -> Submission:

@@ -4,9 +4,19 @@
 
 function element(name, text, className) {
   const made = document.createElement(name);
-  if (text) made.textContent = text;
+  if (text) fill(made, text);
   if (className) made.className = className;
   return made;
+}
+
+// A sentence; what stands between backticks is shown as code.
+function fill(target, sentence) {
+  target.replaceChildren(...sentence.split("`").map((piece, index) => {
+    if (index % 2 === 0) return piece;
+    const code = document.createElement("code");
+    code.textContent = piece;
+    return code;
+  }));
 }
 
 function nameOf(schema) {
@@ -52,7 +62,7 @@ function endpoint(path, method, operation) {
 async function show() {
   const api = await (await fetch("/openapi.json")).json();
   const here = window.location.origin;
-  document.getElementById("about").textContent = api.info.description;
+  fill(document.getElementById("about"), api.info.description);
   document.getElementById("example").textContent = [
     `curl -F video=@talk.mp4 -F transcript=@talk.srt ${here}/api/analyses   # answers with an id`,
     `curl ${here}/api/analyses/ID                                           # how far it is`,

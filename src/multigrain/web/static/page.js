@@ -21,6 +21,11 @@ function element(name, className, text) {
   return made;
 }
 
+// A sentence; what stands between backticks is shown as code.
+function fill(target, sentence) {
+  target.replaceChildren(...sentence.split("`").map((piece, index) => (index % 2 ? element("code", "", piece) : piece)));
+}
+
 function button(label, title, action, className) {
   const made = element("button", className, label);
   made.type = "button";
@@ -46,7 +51,7 @@ async function ask(path, options) {
 }
 
 function complain(words) {
-  part("alert-words").textContent = words;
+  fill(part("alert-words"), words);
   part("alert").hidden = false;
   part("alert").scrollIntoView({ block: "nearest" });
 }
@@ -248,7 +253,7 @@ function stateText(job) {
 
 function factsText(job) {
   const facts = [job.kind === "text" ? "Text" : "Video", timeText(job.created)];
-  if (job.state === "done") facts.push(`took ${lengthText((new Date(job.finished) - new Date(job.started)) / 1000)}`);
+  if (job.state === "done") facts.push(`took ${lengthText(Math.max(1, (new Date(job.finished) - new Date(job.started)) / 1000))}`);
   return facts.join(" · ");
 }
 
@@ -286,7 +291,7 @@ function showRow(row, job) {
   row.bar.hidden = job.state !== "running";
   row.bar.value = job.progress;
   row.error.hidden = !job.error;
-  row.error.textContent = job.error || "";
+  fill(row.error, job.error || "");
   if (row.state === job.state) return; // what has the focus keeps it
   if (row.state) announce(`${job.title}: ${stateText(job)}.`);
   row.state = job.state;
@@ -340,7 +345,7 @@ async function cancel(job) {
 
 function remove(job) {
   const dialog = part("confirm");
-  part("confirm-words").textContent = `${job.title}: what was submitted and what came of it are removed from the server. This cannot be undone.`;
+  part("confirm-words").textContent = `What was submitted as “${job.title}”, and what came of it, are removed from the server. This cannot be undone.`;
   dialog.returnValue = "no";
   dialog.addEventListener("close", async () => {
     if (dialog.returnValue !== "yes") return;
