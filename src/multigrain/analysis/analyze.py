@@ -186,7 +186,8 @@ def _utterance_analysis(
 ) -> UtteranceAnalysis:
     explanation = explain(scorer, given)
     ends = None if conformal is None else conformal.interval(explanation.scores[0], given.present, COVERAGE)
-    times = utterance.word_times or ((None,) * len(given.words))
+    times = utterance.word_times or ()
+    times = times if len(times) == len(given.words) else (None,) * len(given.words)
     label = utterance.label
     return UtteranceAnalysis(
         id=utterance.id,
