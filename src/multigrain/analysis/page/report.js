@@ -30,6 +30,7 @@
   const signed = (value) => (value === null ? "n/a" : `${value < 0 ? "\u2212" : "+"}${Math.abs(value).toFixed(2)}`);
   const plain = (value) => (value < 0 ? `\u2212${Math.abs(value).toFixed(2)}` : value.toFixed(2));
   const shown = (value) => (data.isEmotions ? `${(100 * value).toFixed(0)} %` : signed(value));
+  const axisNumber = (value) => (data.isEmotions ? `${100 * value} %` : String(value).replace("-", "\u2212"));
   const side = (value) => (value < 0 ? "down" : "up");
   const clock = (seconds) => {
     const tenths = Math.round(10 * seconds);
@@ -58,7 +59,7 @@
     const axis = [data.high, data.neutral, data.low];
     axis.forEach((score, place) => {
       const style = place === 2 ? { bottom: ".25rem" } : { top: place === 0 ? ".25rem" : `calc(${percent(1 - share(score))} + .2rem)` };
-      timeline.append(make("span", { class: "scale", style, "aria-hidden": "true" }, data.isEmotions ? `${100 * score} %` : String(score)));
+      timeline.append(make("span", { class: "scale", style, "aria-hidden": "true" }, axisNumber(score)));
     });
     timeline.append(make("span", { class: "zero", style: { top: percent(1 - zero) } }));
     utterances.forEach((one, index) => {
@@ -156,7 +157,9 @@
     const place = isTimed ? `${clock(one.start)} to ${clock(one.end)}` : one.id;
     document.getElementById("which").textContent = `Utterance ${index + 1} of ${utterances.length}, ${place}`;
     heads = [];
-    evidence.replaceChildren(drawWords(one), make("div", { class: "columns" }, drawScore(one), drawModalities(one)), drawRows(one), drawLinks(one));
+    const hasMoments = one.moments.length + one.strips.length + one.attention.length > 0;
+    evidence.replaceChildren(drawWords(one), make("div", { class: "columns" }, drawScore(one), drawModalities(one)),
+      ...(hasMoments ? [drawRows(one), drawLinks(one)] : [make("p", { class: "nothing" }, "Neither voice nor face had a part in this score.")]));
     if (media) showTime(media.currentTime);
   }
 
@@ -188,7 +191,7 @@
     if (one.label !== null) gauge.append(make("span", { class: "label", style: { left: percent(share(one.label)) } }));
     gauge.append(make("span", { class: `dot ${side(score - data.neutral)}`, style: { left: percent(share(score)) } }));
     for (const tick of [data.low, data.neutral, data.high]) {
-      gauge.append(make("span", { class: "tick", style: { left: percent(share(tick)) } }, data.isEmotions ? `${100 * tick} %` : String(tick)));
+      gauge.append(make("span", { class: "tick", style: { left: percent(share(tick)) } }, axisNumber(tick)));
     }
     const words = [`${named(one)} ${shown(score)}`];
     if (one.interval) words.push(`${Math.round(100 * one.interval[2])} % interval ${plain(one.interval[0])} to ${plain(one.interval[1])} (grey)`);
@@ -241,13 +244,11 @@
       const map = one.attention.find((entry) => entry.modality === modality);
       if (!moments.length && !strips.length && !map) continue;
       if (rows.childElementCount) rows.append(make("div", { class: "gap" }));
-      if (moments.length) addRow(`${TITLES[modality]}: what each moment did`, drawMoments(one, moments, modality, spread));
+      if (moments.length) addRow(`${TITLES[modality]} did`, drawMoments(one, moments, modality, spread));
       strips.forEach((strip) => addRow(strip.name, drawStrip(one, strip)));
       if (map) addRow(mapWords(one), drawMap(one, map, spread));
     }
-    const parts = [make("h3", {}, "Voice and face, moment by moment")];
-    if (rows.childElementCount) parts.push(rows);
-    else parts.push(make("p", { class: "nothing" }, "Neither voice nor face had a part in this score."));
+    const parts = [make("h3", {}, "Voice and face, moment by moment"), rows];
     if (one.attention.length) {
       const largest = Math.max(...one.attention.map((map) => map.largest));
       parts.push(make("p", { class: "key" }, make("span", {}, "Attention of each word: 0", make("i", { class: "ramp" }), `${(100 * largest).toFixed(0)} % of the word's attention`),
