@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float], None]
 """Called with the stage and the share of it that is done, in 0..1."""
 STAGE = "analysis"
+TITLES = {"text": "text", "audio": "voice", "vision": "face"}
 ABSENT = {"text": "no words are known", "audio": "no sound was found", "vision": "no face was found"}
 _UNRELIABLE = "The words were recognised by a last resort, which often gets them wrong: read the text, and what follows from it, with caution."
 
@@ -175,7 +176,7 @@ def _analysis(
         utterances=tuple(found),
         transcript=transcript,
         word_method=WORD_METHOD,
-        notes=_notes(model, conformal, found),
+        notes=_notes(kind, model, conformal, found),
         created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         multigrain_version=__version__,
     )
@@ -186,7 +187,8 @@ def _utterance_analysis(
 ) -> UtteranceAnalysis:
     explanation = explain(scorer, given)
     ends = None if conformal is None else conformal.interval(explanation.scores[0], given.present, COVERAGE)
-    times = utterance.word_times or ((None,) * len(given.words))
+    times = utterance.word_times or ()
+    times = times if len(times) == len(given.words) else (None,) * len(given.words)
     label = utterance.label
     return UtteranceAnalysis(
         id=utterance.id,
@@ -217,11 +219,12 @@ def _utterance_analysis(
     )
 
 
-def _notes(model: "MultimodalModel", conformal: Conformal | None, found: Sequence[UtteranceAnalysis]) -> tuple[str, ...]:
+def _notes(kind: str, model: "MultimodalModel", conformal: Conformal | None, found: Sequence[UtteranceAnalysis]) -> tuple[str, ...]:
     """What the reader has to know that no single utterance tells."""
     notes = []
-    for name in (name for name in MODALITIES if name not in model.features):
-        notes.append(f"This model does not read {name}: nothing that is shown of it had any part in the scores.")
+    unread = [TITLES[name] for name in MODALITIES if name not in model.features]
+    if kind == "video" and unread:
+        notes.append(f"This model does not read the {' nor the '.join(unread)}, which had no part in the scores.")
     if conformal is None and model.task.kind != "emotions":
         notes.append("The scores have no intervals: this checkpoint is not calibrated (multigrain calibrate).")
     elif conformal is not None and any(one.interval is None for one in found):

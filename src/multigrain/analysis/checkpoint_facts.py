@@ -68,21 +68,21 @@ def check_extractable(model: "MultimodalModel", checkpoint: str | Path) -> None:
     from multigrain.video.acoustic import ACOUSTIC_SPEC
     from multigrain.video.facial import FACIAL_SPEC
 
-    advice = "Choose a checkpoint that was trained on what multigrain extracts (multigrain extract), or leave --checkpoint out for the one that is included."
+    advice = "Choose one that was trained on what `multigrain extract` makes, or leave --checkpoint out for the one that is included."
     for name, spec in model.features.items():
         made = {"audio": ACOUSTIC_SPEC, "vision": FACIAL_SPEC}.get(name)
         found = f"{spec.extractor!r}{f' {spec.version}' if spec.version else ''}, {spec.dim} numbers a step"
         if made is None:
             if model.text_encoder is None:
                 raise CheckpointError(
-                    f"The model in {checkpoint} cannot be used on a video: it reads its text as vectors of {found}, and the words of a video can only be "
-                    f"read by a model with a language model. {advice}"
+                    f"The model in {checkpoint} cannot be used on a video: it reads its text as vectors of {found}, and the words of a video "
+                    f"can only be read by a model with a language model. {advice}"
                 )
         elif (difference := made.difference(spec)) is not None:
             raise CheckpointError(
                 f"The model in {checkpoint} cannot be used on a video: it reads {name} features of {found}, and multigrain extracts "
-                f"{made.extractor!r} {made.version}, {made.dim} numbers a step ({difference}). A model must be given the features that it was trained on. "
-                f"{advice}"
+                f"{made.extractor!r} {made.version}, {made.dim} numbers a step ({difference}). A model must be given the features that it was "
+                f"trained on. {advice}"
             )
 
 
@@ -95,6 +95,6 @@ def check_reads_text(model: "MultimodalModel", checkpoint: str | Path) -> None:
     if "text" not in model.features or model.text_encoder is None:
         what = f"vectors of {model.features['text'].extractor!r}" if "text" in model.features else "no text at all"
         raise CheckpointError(
-            f"The model in {checkpoint} cannot be given a text: it reads {what}. Choose a checkpoint that was trained with a language model (text_encoder), "
-            "or leave --checkpoint out for the one that is included."
+            f"The model in {checkpoint} cannot be given a text: it reads {what}. Choose a checkpoint that was trained with a language model "
+            "(text_encoder), or leave --checkpoint out for the one that is included."
         )

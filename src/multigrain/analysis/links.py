@@ -29,6 +29,8 @@ CANDIDATES = 8
 SEARCHED_WORDS, SEARCHED_SPANS = 4, 10
 """Of a model without attention: its strongest words, with so many spans of each modality."""
 MOST_LINKS = 5
+SHARE_OF_STRONGEST = 0.1
+"""An effect below this share of the strongest one's is left out."""
 NOTHING = 1e-3
 """An effect below this share of the label's range is none."""
 
@@ -99,6 +101,7 @@ def strongest_links(
     if not pairs:
         return ()
     effects = _effects(scorer, given, [(word, span) for word, span, _ in pairs], score, word_contributions, explained)
+    least = max(least, SHARE_OF_STRONGEST * max(abs(effect) for effect in effects))
     links = [
         Link(word=word, span=span, effect=effect, attention=attention, method="interaction" if attention is None else "attention")
         for (word, span, attention), effect in zip(pairs, effects, strict=True)
