@@ -63,6 +63,7 @@ def _write(folder: Path, analysis: "Analysis") -> None:
     from importlib.resources import files
 
     from multigrain.analysis.report_html import PLAYABLE, policy, write_page
+    from multigrain.analysis.tables import write_csv
 
     video = find(folder, "video")
     is_playable = video is not None and video.suffix in PLAYABLE
@@ -71,7 +72,7 @@ def _write(folder: Path, analysis: "Analysis") -> None:
     write_page(folder / REPORT, analysis, video=video, media="auto")
     script = files("multigrain.analysis").joinpath("page", "report.js").read_text(encoding="utf-8")
     (folder / POLICY).write_text(policy(script), encoding="ascii")
-    _write_table(folder / TABLE, analysis)
+    write_csv(folder / TABLE, analysis)
     analysis.write_json(folder / RESULT)
 
 
