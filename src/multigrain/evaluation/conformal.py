@@ -27,8 +27,10 @@ import numpy as np
 from jaxtyping import Float
 
 from multigrain.errors import CheckpointError, DataError
+from multigrain.evaluation.evaluate import open_model_and_store, read_run
 from multigrain.evaluation.predict import Alteration, Predictions, predict_split
 from multigrain.evaluation.robustness import subset_conditions
+from multigrain.evaluation.tables import Table
 from multigrain.schema import MODALITIES, Batch
 
 if TYPE_CHECKING:
@@ -199,6 +201,50 @@ def calibrate(model: "MultimodalModel", split: "BatchableSplit", calibrated_on: 
     """
     residuals, groups = subset_residuals(model, split)
     return Conformal.from_residuals(residuals, model.task, calibrated_on, groups, coverages)
+
+
+def calibrate_run(
+    run_folder: str | os.PathLike[str],
+    store: str | os.PathLike[str] | None = None,
+    split: str = "valid",
+    check: str | None = "test",
+    *,
+    text_encoder: str | None = None,
+) -> tuple[Path, Table]:
+    """Calibrates a run's best checkpoint, writes that beside its weights, and measures the coverage.
+
+    Args:
+        run_folder: as `multigrain train` wrote it.
+        store: to calibrate on; without one, the store that the run was trained on.
+        split: of it.
+        check: split on which the coverage is measured; None for none. One that the store lacks is left out.
+        text_encoder: where the language model is that the run was trained on but its checkpoint does not hold; None for where it was.
+
+    Returns:
+        The file, and a table of half-widths and measured coverages.
+
+    Raises:
+        DataError: no such run, store or split; the split has no labels; or the task is one of emotions.
+        CheckpointError: the run has no checkpoint, or the store does not fit the model.
+    """
+    facts = read_run(run_folder)
+    model, opened = open_model_and_store(facts, store, text_encoder)
+    if check == split:
+        raise DataError(f"Coverage cannot be checked on the split {split!r} that it was calibrated on. Name another split with --check.")
+    name = f"the {split} split of {Path(str(opened)).name}"
+    conformal = calibrate(model, opened.split(split), name)
+    path = conformal.write(facts.folder / "checkpoints" / "best")
+    checked = opened.split(check) if check is not None and check in opened.splits else None
+    measured = {coverage: {} if checked is None else coverage_on(conformal, model, checked, coverage) for coverage in COVERAGES}
+    rows = []
+    for key, widths in conformal.half_widths.items():
+        cells = [
+            f"± {widths[coverage]:.2f}" + (f" ({100 * measured[coverage][key]:.0f} %)" if key in measured[coverage] else "") for coverage in COVERAGES
+        ]
+        rows.append((key, str(conformal.num_utterances[key]), str(conformal.num_groups.get(key, "")), *cells))
+    notes = [] if checked is None else [f"In brackets: the share of labels of the {check} split ({len(checked)} utterances) within their interval."]
+    columns = ("modalities", "utterances", "groups", *(f"{100 * coverage:.0f} %" for coverage in COVERAGES))
+    return path, Table(f"Half-widths of intervals, calibrated on {name}", columns, tuple(rows), tuple(notes))
 
 
 def coverage_on(conformal: Conformal, model: "MultimodalModel", split: "BatchableSplit", coverage: float = COVERAGE) -> dict[str, float]:
