@@ -32,7 +32,9 @@ def train_tiny_checkpoint(folder: Path) -> Path:
                     for name, steps in (("text", 1), ("audio", 10), ("vision", 3))
                 }
                 label = float(generator.uniform(-3, 3))
-                writer.add(Utterance(id=f"{split}_{index}", split=split, group=f"{split}_{index}", features=values, label=label, text=" ".join(words)))
+                writer.add(
+                    Utterance(id=f"{split}_{index}", split=split, group=f"{split}_{index}", features=values, label=label, text=" ".join(words))
+                )
     write_tiny_encoder(folder / "encoder")
     (folder / "recipe.yaml").write_text(RECIPE.format(folder=folder))
     assert main(["train", str(folder / "recipe.yaml"), "--run-folder", str(folder / "run")]) == 0

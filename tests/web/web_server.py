@@ -53,9 +53,9 @@ class Client:
     def status(self, id: str) -> dict[str, Any]:
         return dict(self.http.get(f"/api/analyses/{id}").json())
 
-    def wait(self, id: str, *states: str) -> dict[str, Any]:
+    def wait(self, id: str, *states: str, seconds: float = 20.0) -> dict[str, Any]:
         wanted = states or ("done", "failed", "cancelled")
-        wait_until(lambda: self.status(id)["state"] in wanted)
+        wait_until(lambda: self.status(id)["state"] in wanted, seconds)
         return self.status(id)
 
 

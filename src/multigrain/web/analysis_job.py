@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from multigrain.analysis.result import Analysis
 
 
+def prepare() -> None:
+    """Loads the libraries, which takes seconds."""
+    import multigrain.analysis.analyze
+    import multigrain.analysis.report_html
+    import multigrain.analysis.tables  # noqa: F401
+
+
 def run(folder: Path, report: Report) -> None:
     """Analyses what was submitted, and writes the result, the report and the table into the folder.
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import threading
 import time
+from pathlib import Path
 
 from multigrain.web.folders import DataFolder
 from multigrain.web.jobs import MOST_ATTEMPTS, Job, JobStore, died_too_often
@@ -35,7 +36,7 @@ class Pool:
         self._threads = [threading.Thread(target=self._work, args=(number,), name=f"worker-{number}") for number in range(settings.workers)]
 
     def start(self) -> None:
-        """Begins to take jobs; processes are started with the first ones."""
+        """Starts the processes, and begins to take jobs."""
         for thread in self._threads:
             thread.start()
 
@@ -70,32 +71,36 @@ class Pool:
     # One worker's thread --------------------------------------------------------------------------------------------
 
     def _work(self, number: int) -> None:
-        process: WorkerProcess | None = None
-        jobs_done = 0
         log = self._folders.logs / f"worker-{number}.log"
+        process: WorkerProcess | None = self._started(log)
+        jobs_done = 0
         while (job := self._next()) is not None:
+            is_usable = False
             try:
-                if process is None or jobs_done >= JOBS_PER_PROCESS:
-                    if process is not None:
-                        process.kill()
+                if process is None:
                     process, jobs_done = WorkerProcess(self._settings, log), 0
-                jobs_done += 1
-                if not self._run(job, process):
-                    process.kill()
-                    process = None
+                is_usable = self._run(job, process)
             except Exception as error:  # a fault here must not take the thread, and with it a worker, away for good
                 logger.exception("job %s", job.id)
-                if process is not None:
-                    process.kill()
-                    process = None
                 with contextlib.suppress(Exception):
                     self._store.finish(job.id, "failed", f"The server could not run the analysis ({type(error).__name__}: {error}).")
-            finally:
-                with self._changed:
-                    self._running.pop(job.id, None)
-                    self._changed.notify_all()
+            jobs_done += 1
+            if process is not None and (not is_usable or jobs_done >= JOBS_PER_PROCESS):
+                process.kill()
+                process = None
+            with self._changed:
+                self._running.pop(job.id, None)
+                self._changed.notify_all()
         if process is not None:
             process.kill()
+
+    def _started(self, log: Path) -> WorkerProcess | None:
+        """A process that loads its libraries before there is a job; None where it cannot be had, which the first job will say."""
+        try:
+            return WorkerProcess(self._settings, log)
+        except OSError:
+            logger.exception("no worker process can be started")
+            return None
 
     def _next(self) -> Job | None:
         """Waits for a job; None when the server stops."""

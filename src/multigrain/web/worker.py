@@ -37,6 +37,7 @@ def main() -> None:
     _step_back(memory_bytes)
     folders: queue.Queue[Path] = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin, folders), daemon=True).start()
+    prepare(job_name)
     while True:
         _tell(answers, run_one(job_name, folders.get(), _reporter(answers)))
 
@@ -57,6 +58,14 @@ def run_one(job_name: str, folder: Path, report: Report) -> dict[str, object]:
             "failed": f"The analysis failed through a fault of the program ({type(error).__name__}). The server's log in the data folder says more."
         }
     return {"done": True}
+
+
+def prepare(job_name: str) -> None:
+    """Loads what every job needs, before the first one is there: the `prepare` of the job's module, where it has one."""
+    try:
+        getattr(importlib.import_module(job_name.partition(":")[0]), "prepare", lambda: None)()
+    except Exception:  # the jobs will fail with it, each with its reason
+        traceback.print_exc()
 
 
 def load_job(name: str) -> Job:

@@ -1,0 +1,77 @@
+"""Real analyses through the whole server, with a tiny checkpoint: the same report as `multigrain analyze` makes."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny_checkpoint import train_tiny_checkpoint
+from web_server import Client, in_process
+
+from multigrain.analysis.analyze import analyze_text
+from multigrain.analysis.result import Analysis
+from multigrain.web.settings import ANALYSIS_JOB, Settings
+from multigrain.web.worker import run_one
+
+TEXT = "it was so good\nbut the film is <script>alert(1)</script> awful"
+
+
+LONG = 200.0  # a worker loads torch first, which takes a minute where the machine is short of memory
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[Client]:
+    """A server for all tests here, so that its worker loads its libraries once."""
+    with in_process(Settings(data=tmp_path_factory.mktemp("server") / "data", checkpoint=str(checkpoint), workers=1, free_bytes=0)) as client:
+        yield client
+
+
+def test_a_text_gets_the_result_that_the_library_gives(real: Client, checkpoint: Path) -> None:
+    id = real.submit(TEXT)
+    status = real.wait(id, seconds=LONG)
+    assert (status["state"], status["error"]) == ("done", None)
+    served = Analysis.from_dict(real.http.get(f"/api/analyses/{id}/result").json())
+    direct = analyze_text(TEXT, checkpoint=checkpoint)
+    assert served.source == status["title"]
+    assert len(served.utterances) == 2
+    assert [one.score for one in served.utterances] == pytest.approx([one.score for one in direct.utterances], abs=1e-5)
+    assert [[word.word for word in one.words] for one in served.utterances] == [[word.word for word in one.words] for one in direct.utterances]
+    table = real.http.get(f"/api/analyses/{id}/table").text.splitlines()
+    assert len(table) == 3
+
+
+def test_the_report_runs_its_own_script_only_and_only_in_this_servers_page(real: Client) -> None:
+    id = real.submit(TEXT)
+    real.wait(id, seconds=LONG)
+    page = real.http.get(f"/analyses/{id}/report.html")
+    policy = page.headers["content-security-policy"]
+    assert "script-src 'sha256-" in policy
+    assert "frame-ancestors 'self'" in policy
+    assert "<script>alert" not in page.text
+    assert "&lt;script&gt;alert(1)" in page.text
+    assert real.http.get(f"/api/analyses/{id}/report").headers["content-disposition"].startswith("attachment")
+
+
+def test_a_checkpoint_that_is_not_there_fails_the_analysis_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("it was good")
+    options = {"checkpoint": str(tmp_path / "nothing")}
+    (tmp_path / "request.json").write_text(json.dumps({"kind": "text", "title": "it was good", "transcript": None, "options": options}))
+    answer = run_one(ANALYSIS_JOB, tmp_path, lambda stage, progress: None)
+    assert set(answer) == {"failed"}
+    assert "nothing" in str(answer["failed"])
+    assert "program" not in str(answer["failed"])
+
+
+def test_a_broken_video_fails_with_a_sentence_in_the_clients_words(real: Client) -> None:
+    answer = real.http.post("/api/analyses", files={"video": ("My holiday.mp4", b"\x00\x00\x00\x18ftypisom" + b"\x00" * 200)})
+    status = real.wait(answer.json()["id"], seconds=LONG)
+    assert status["state"] == "failed"
+    assert "My holiday.mp4" in status["error"]
+    assert "program" not in status["error"]
+    assert str(real.services.folders.root) not in status["error"]
+    assert "video.mp4" not in status["error"]
