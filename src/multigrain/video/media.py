@@ -75,10 +75,14 @@ def inspect_media(path: str | Path, limits: Limits) -> Media:
     path = Path(path).absolute()
     with _opened(path, limits) as container:
         if len(container.streams) > limits.streams:
-            raise VideoError(f"{path} has {len(container.streams)} tracks; at most {limits.streams} are allowed. Keep one of sound and one of picture.")
+            raise VideoError(
+                f"{path} has {len(container.streams)} tracks; at most {limits.streams} are allowed. Keep one of sound and one of picture."
+            )
         sound, picture = _best(container, "audio"), _best(container, "video")
         if sound is None and picture is None:
-            raise VideoError(f"{path} holds neither sound nor picture that can be decoded. Check that it is the right file, or export it again as mp4.")
+            raise VideoError(
+                f"{path} holds neither sound nor picture that can be decoded. Check that it is the right file, or export it again as mp4."
+            )
         duration = None if container.duration is None else container.duration / 1_000_000
         if duration is not None and duration > limits.duration_seconds:
             raise VideoError(_too_long(path, f"lasts {duration:.0f} s by its header", limits))
@@ -242,8 +246,8 @@ def _decoded(container: Any, stream: Any, media: Media, what: str) -> Iterator[A
             broken, reason = broken + 1, _reason(error)
     if not good:
         raise VideoError(
-            f"Nothing of the {what} of {media.path} can be decoded ({reason or 'the track is empty'}). The file is damaged or cut short, or of a kind "
-            "that this ffmpeg does not know. Export it again as mp4 with H.264 and AAC."
+            f"Nothing of the {what} of {media.path} can be decoded ({reason or 'the track is empty'}). The file is damaged or cut short, or of a "
+            "kind that this ffmpeg does not know. Export it again as mp4 with H.264 and AAC."
         )
     if broken:
         media.notes.append(f"{broken} pieces of the {what} are damaged and were left out ({reason}).")
