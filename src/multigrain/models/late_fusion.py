@@ -116,11 +116,13 @@ class LateFusion(MultimodalModel):
 
     def forward(self, batch: Batch, with_attention: bool = False) -> ModelOutput:
         """Predicts a batch; there is no attention to show. With nothing present the prediction is 0, the middle of the prior."""
-        weighted, evidence = 0.0, 0.0
+        parts: list[Tensor] = []
+        evidence: list[Tensor] = []
         representations: dict[str, Tensor] = {}
         for name, sequence in self.prepare(batch).items():
             score, representations[name] = self.scores[name](sequence)
-            own = self.config.evidence(name)
-            weighted = weighted + torch.where(sequence.is_present.unsqueeze(1), (1.0 + own) * score, 0.0)
-            evidence = evidence + own * sequence.is_present.unsqueeze(1).to(score.dtype)
-        return ModelOutput(weighted / (1.0 + evidence), representations={**representations, "fused": torch.cat([*representations.values()], dim=1)})
+            is_present = sequence.is_present.unsqueeze(1)
+            parts.append((1.0 + self.config.evidence(name)) * score.masked_fill(~is_present, 0.0))
+            evidence.append(self.config.evidence(name) * is_present.to(score.dtype))
+        prediction = torch.stack(parts).sum(dim=0) / (1.0 + torch.stack(evidence).sum(dim=0))
+        return ModelOutput(prediction, representations={**representations, "fused": torch.cat([*representations.values()], dim=1)})
