@@ -16,15 +16,15 @@ Source: decisions of independent classifiers, combined by the product rule with 
 Combining Classifiers", IEEE TPAMI 1998, Eq. 7. The normal densities are ours.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from multigrain.errors import RecipeError
+from multigrain.errors import CheckpointError, RecipeError
 from multigrain.layers.dropout import Dropout
 from multigrain.layers.masking import mean_of_steps
 from multigrain.models.base import MultimodalModel, Paper
@@ -126,3 +126,40 @@ class LateFusion(MultimodalModel):
             evidence.append(self.config.evidence(name) * is_present.to(score.dtype))
         prediction = torch.stack(parts).sum(dim=0) / (1.0 + torch.stack(evidence).sum(dim=0))
         return ModelOutput(prediction, representations={**representations, "fused": torch.cat([*representations.values()], dim=1)})
+
+    @classmethod
+    def joined(cls, parts: Sequence["LateFusion"], reliability: Mapping[str, float]) -> "LateFusion":
+        """One model from several that were trained apart, each on modalities of its own.
+
+        Args:
+            parts: alike in task, settings (but for reliabilities), `normalise` and `clip`; no modality is in two of them.
+            reliability: r_m of every modality, measured on held-out people.
+
+        Returns:
+            A model in evaluation mode, which holds the parts' own tensors and answers each modality alone as its part does.
+
+        Raises:
+            CheckpointError: the parts do not go together, or a reliability is missing.
+        """
+        names = [name for part in parts for name in part.features]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice or set(reliability) != set(names):
+            raise CheckpointError(
+                f"The models to join read {names}, and reliabilities are given for {sorted(reliability)}. Expected each modality in one model "
+                "only, and a reliability for each."
+            )
+        config = replace(parts[0].config, **{f"{name}_reliability": value for name, value in reliability.items()})
+        for part in parts[1:]:
+            own = replace(part.config, **{f"{name}_reliability": getattr(config, f"{name}_reliability") for name in MODALITIES})
+            if (own, part.task, part.normalise, part.clip) != (config, parts[0].task, parts[0].normalise, parts[0].clip):
+                raise CheckpointError(
+                    f"The models of {list(parts[0].features)} and {list(part.features)} cannot be joined: they differ in task, settings, normalise "
+                    f"or clip ({config}, {own}). Train them with the same ones."
+                )
+        features = {name: spec for part in parts for name, spec in part.features.items()}
+        model = cls(config, parts[0].task, features, normalise=parts[0].normalise, clip=parts[0].clip)
+        for part in parts:
+            model.scores.update(dict(part.scores.items()))
+            model.normalisers.update(dict(part.normalisers.items()))
+            model.text_encoder = model.text_encoder or part.text_encoder
+        return model.eval()
