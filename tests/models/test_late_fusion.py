@@ -54,6 +54,15 @@ def test_agreement_strengthens_and_a_modality_alone_keeps_its_score():
     assert model.predict(batch_of("text", "audio"))[0, 0] > 1.3
 
 
+def test_companions_count_for_their_share_of_evidence_beside_the_most_reliable():
+    model = model_of("audio", "vision", companion_share=0.25)
+    audio, vision = model.predict(batch_of("audio")), model.predict(batch_of("vision"))
+    first, second = 0.4 / 0.6, 0.25 * 0.2 / 0.8  # vision is the more reliable one
+    expected = ((1 + first) * vision + (0.25 + second) * audio) / (1 + first + second)
+    torch.testing.assert_close(model.predict(batch_of("audio", "vision")), expected)
+    torch.testing.assert_close(model_of("audio", "vision", companion_share=0.0).predict(batch_of("audio", "vision")), vision)
+
+
 def test_nothing_present_is_neutral():
     model = model_of("text", "audio")
     empty = Batch(text=ModalitySequence.absent(2, 6, torch.zeros(1)), ids=("0", "1"))
@@ -88,6 +97,8 @@ def test_models_that_do_not_go_together_are_refused():
 def test_settings_are_checked():
     with pytest.raises(RecipeError, match="audio_reliability"):
         config(audio_reliability=1.0)
+    with pytest.raises(RecipeError, match="companion_share"):
+        config(companion_share=1.5)
     with pytest.raises(RecipeError, match="spread_of"):
         config(spread_of=("audio", "audio"))
     with pytest.raises(RecipeError, match="nothing would be known"):

@@ -2,12 +2,13 @@
 
     c_m = [mean_t h_t ; std_t h_t],   h_t = relu(W1_m x_t + b1_m)
     s_m = W2_m drop(c_m) + b2_m
-    y   = sum_m (1 + e_m) s_m / (1 + sum_m e_m),   e_m = r_m / (1 - r_m),   over the modalities that are present
+    y   = sum_m k_m (1 + e_m) s_m / (1 + sum_m k_m e_m),   e_m = r_m / (1 - r_m),   over the modalities that are present
 
-r_m, the `reliability`, is the share of the labels' variance that a modality explains on people who were not learned from. If every
-score is the best guess from its own modality, errors are independent given the label, and labels spread around 0, then y is the best
-guess from all: the mean of a product of normal densities, in which the prior is counted once. A modality alone keeps its own score,
-and two that agree strengthen each other.
+r_m, the `reliability`, is the share of the labels' variance that a modality explains on people who were not learned from. k_m is 1 for
+the most reliable modality that is present, and `companion_share` for the others. With k = 1 throughout, and if every score is the best
+guess from its own modality, errors are independent given the label, and labels spread around 0, then y is the best guess from all: the
+mean of a product of normal densities in which the prior is counted once. A smaller share takes the others' evidence for less than it was
+where it was measured, such as on acted speech. A modality alone keeps its own score.
 
 No modality needs another to be learned from, so that each may come from a data set of its own (docs/decisions/default-checkpoint.md),
 and the answer for any subset is as it was learned. Nothing is known of how modalities refer to each other: no attention, no links.
@@ -21,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from multigrain.errors import CheckpointError, RecipeError
@@ -42,6 +43,8 @@ class LateFusionConfig:
             steps (pictures), where there is none.
         text_reliability, audio_reliability, vision_reliability: r_m, the share of the labels' variance, 0 to below 1, that the modality
             explains on held-out people. They decide nothing where each utterance has one modality, so that they can be set after training.
+        companion_share: k, 0..1, how much of its evidence counts of a modality beside a more reliable one; 0 lets the most reliable decide
+            alone. Of no effect where each utterance has one modality either.
         input_dropout: on the features.
         hidden_dropout: on the pooled hidden layer.
     """
@@ -51,6 +54,7 @@ class LateFusionConfig:
     text_reliability: float = 0.5
     audio_reliability: float = 0.5
     vision_reliability: float = 0.5
+    companion_share: float = 1.0
     input_dropout: float = 0.1
     hidden_dropout: float = 0.3
 
@@ -62,6 +66,7 @@ class LateFusionConfig:
         for name in MODALITIES:
             value = getattr(self, f"{name}_reliability")
             require(0.0 <= value < 1.0, "late_fusion", f"{name}_reliability", value, "a share of at least 0 and less than 1")
+        require(0.0 <= self.companion_share <= 1.0, "late_fusion", "companion_share", self.companion_share, "a share of at least 0 and at most 1")
         require_rates("late_fusion", {"input_dropout": self.input_dropout, "hidden_dropout": self.hidden_dropout})
 
     def evidence(self, modality: str) -> float:
@@ -116,16 +121,21 @@ class LateFusion(MultimodalModel):
 
     def forward(self, batch: Batch, with_attention: bool = False) -> ModelOutput:
         """Predicts a batch; there is no attention to show. With nothing present the prediction is 0, the middle of the prior."""
-        parts: list[Tensor] = []
-        evidence: list[Tensor] = []
-        representations: dict[str, Tensor] = {}
-        for name, sequence in self.prepare(batch).items():
-            score, representations[name] = self.scores[name](sequence)
-            is_present = sequence.is_present.unsqueeze(1)
-            parts.append((1.0 + self.config.evidence(name)) * score.masked_fill(~is_present, 0.0))
-            evidence.append(self.config.evidence(name) * is_present.to(score.dtype))
-        prediction = torch.stack(parts).sum(dim=0) / (1.0 + torch.stack(evidence).sum(dim=0))
-        return ModelOutput(prediction, representations={**representations, "fused": torch.cat([*representations.values()], dim=1)})
+        sequences = self.prepare(batch)
+        read = {name: self.scores[name](sequence) for name, sequence in sequences.items()}
+        counted = self._counted(torch.stack([sequence.is_present for sequence in sequences.values()]))
+        evidence = counted * counted.new_tensor([[[self.config.evidence(name)]] for name in sequences])
+        present = torch.stack([score.masked_fill(~sequences[name].is_present.unsqueeze(1), 0.0) for name, (score, _) in read.items()])
+        prediction = ((counted + evidence) * present).sum(dim=0) / (1.0 + evidence.sum(dim=0))
+        pooled = {name: hidden for name, (_, hidden) in read.items()}
+        return ModelOutput(prediction, representations={**pooled, "fused": torch.cat([*pooled.values()], dim=1)})
+
+    def _counted(self, is_present: Bool[Tensor, "modality batch"]) -> Float[Tensor, "modality batch 1"]:
+        """k_m: 1 for the most reliable modality that is present, less for the others, 0 for those that are absent."""
+        reliability = torch.tensor([getattr(self.config, f"{name}_reliability") for name in self.features], device=is_present.device)
+        order = torch.where(is_present, reliability.unsqueeze(1), -1.0)
+        is_first = nn.functional.one_hot(order.argmax(dim=0), len(reliability)).T.bool()
+        return torch.where(is_first, 1.0, self.config.companion_share).masked_fill(~is_present, 0.0).unsqueeze(-1)
 
     @classmethod
     def joined(cls, parts: Sequence["LateFusion"], reliability: Mapping[str, float]) -> "LateFusion":
