@@ -21,6 +21,10 @@ class StoreError(DataError):
     """A store folder is missing, truncated, of a newer format, or does not fit the model."""
 
 
+class VideoError(DataError):
+    """A video, its sound, its subtitles or its labels cannot be read, or are larger than the limits allow."""
+
+
 class RecipeError(MultigrainError):
     """A recipe or an override names an unknown key, an unknown model, or a value out of range."""
 

@@ -392,4 +392,9 @@ def _check_destination(path: Path, overwrite: bool) -> None:
 
 def _record_line(utterance: Utterance) -> bytes:
     names = ("id", "group", "text", "words", "start_seconds", "end_seconds")
-    return json.dumps({name: getattr(utterance, name) for name in names}, ensure_ascii=False).encode() + b"\n"
+    record = {name: getattr(utterance, name) for name in names}
+    if utterance.word_times is not None:
+        record["word_times"] = utterance.word_times
+    if utterance.step_times:
+        record["step_times"] = {name: times.to_dict() for name, times in utterance.step_times.items()}
+    return json.dumps(record, ensure_ascii=False).encode() + b"\n"
