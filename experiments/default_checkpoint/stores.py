@@ -18,8 +18,8 @@ import numpy as np
 from multigrain.data.convert import convert
 from multigrain.data.readers import ReadOptions
 from multigrain.data.store import StoreWriter
-from multigrain.schema import SPLITS, FeatureSpec, Task, Utterance
-from multigrain.video.acoustic import ACOUSTIC_SPEC, FRAME_RATE_HZ, acoustic_frames
+from multigrain.schema import SPLITS, Task, Utterance
+from multigrain.video.acoustic import ACOUSTIC_SPEC, FRAME_RATE_HZ, SAMPLE_RATE_HZ, acoustic_frames
 from multigrain.video.facial import FACIAL_SPEC, face_geometry
 
 RAVDESS_SPLIT = {"valid": ("03", "08", "13", "18"), "test": ("01", "02", "11", "12", "21", "22")}
@@ -65,15 +65,19 @@ def speech(root: Path, path: Path, name: str, held_out: dict[str, tuple[str, ...
 
 def read_sound(path: Path) -> np.ndarray:
     """A file's sound, 16 kHz, mono, in -1..1."""
-    raise NotImplementedError
+    import av
+
+    resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ)
+    with av.open(str(path)) as file:
+        frames = [made for frame in [*file.decode(audio=0), None] for made in resampler.resample(frame)]
+    return np.concatenate([frame.to_ndarray()[0] for frame in frames])
 
 
 def spoken(samples: np.ndarray) -> np.ndarray:
     """The part from the first to the last frame that is loud for this recording, and a tenth of a second on either side."""
     loudness = acoustic_frames(samples)[:, 0]
     is_loud = np.flatnonzero(loudness > 0.15 * np.percentile(loudness, 95))
-    step = len(samples) // max(1, len(loudness))
-    margin = FRAME_RATE_HZ // 10
+    step, margin = SAMPLE_RATE_HZ // FRAME_RATE_HZ, FRAME_RATE_HZ // 10
     return samples[max(0, is_loud[0] - margin) * step : (is_loud[-1] + margin) * step]
 
 
