@@ -83,8 +83,9 @@ def spoken(samples: np.ndarray) -> np.ndarray:
 
 def faces(root: Path, path: Path, splits: tuple[str, ...]) -> None:
     """Writes a store of faces in pictures, one step each."""
-    table = np.load(root / "facemesh478_all.npz")
-    place = {str(name): index for index, name in enumerate(table["name"]) if table["ok"][index]}
+    with np.load(root / "facemesh478_all.npz") as table:  # an array is unpacked each time that it is asked for
+        names, has_face, landmarks = table["name"], table["ok"], table["landmarks"]
+    place = {str(name): index for index, name in enumerate(names) if has_face[index]}
     generator = np.random.default_rng(0)
     kinds: dict[str, list[dict[str, str]]] = defaultdict(list)
     known: set[str] = set()
@@ -99,7 +100,7 @@ def faces(root: Path, path: Path, splits: tuple[str, ...]) -> None:
     emotions = tuple(sorted(kinds))
     with StoreWriter(path, task=Task(kind="emotions", emotions=emotions), features={"vision": FACIAL_SPEC}, overwrite=True) as writer:
         for row in chosen:
-            points = table["landmarks"][place[row["file"]]][None].astype(np.float32)
+            points = landmarks[place[row["file"]]][None].astype(np.float32)
             frame = placed(points, float(row["w"]), float(row["h"]), generator)
             if split_of[row["speaker"]] in splits:
                 label = one_hot(row["emotion"], emotions)
