@@ -15,7 +15,8 @@ LEVELS = (
     ("layers", "losses", "metrics", "language", "data"),
     ("models",),
     ("training", "evaluation", "video"),
-    ("plots", "report", "demo"),
+    ("plots", "report", "demo", "analysis"),
+    ("web",),
     ("cli", "__main__"),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
