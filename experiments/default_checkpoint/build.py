@@ -4,7 +4,7 @@
 
 The parts are the recipes default/text, default/voice and default/face. A part is used if, on validation people, it errs less than a constant
 does, beyond chance (bootstrap over people). Reliabilities and intervals come from validation. The test splits are read once, at the end, by what is
-then written: the checkpoint, its calibration.json, figures.json with every figure of docs/default-checkpoint.md, and its card.
+then written: the checkpoint, its conformal.json, figures.json with every figure of docs/default-checkpoint.md, and its card.
 """
 
 import argparse
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from multigrain.evaluation.conformal import DEFAULT_COVERAGE, Calibration, half_width, share_within, subset_name, write_calibration
+from multigrain.evaluation.conformal import COVERAGE, Conformal, modality_key
+from multigrain.evaluation.evaluate import read_run
 from multigrain.evaluation.predict import Predictions
 from multigrain.metrics import compute_metrics
 from multigrain.models import LateFusion, load
@@ -48,14 +50,15 @@ def main() -> None:
     reliability = {modality: explained_variance(valid[modality]) for modality in used}
     parts = [load(str(trained[modality])) for modality in used]
     model = LateFusion.joined([part for part in parts if isinstance(part, LateFusion)], reliability, companion_share=COMPANION_SHARE)
-    calibration = calibrate(model, {modality: valid[modality] for modality in used})
+    conformal = calibrate(model, {modality: valid[modality] for modality in used})
     options.out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(options.out)
-    write_calibration(options.out, calibration)
+    conformal.write(options.out)
     figures: dict[str, Any] = {"used": used, "gain_over_constant": gains, "reliability": reliability, "companion_share": COMPANION_SHARE}
-    figures["valid"] = measured(model, valid, calibration)
+    figures["valid"] = measured(model, valid, conformal)
     if not options.without_test:
-        figures["test"] = measured(model, {modality: predictions(run, "test") for modality, run in trained.items()}, calibration)
+        figures["test"] = measured(model, {modality: predictions(run, "test") for modality, run in trained.items()}, conformal)
+    (options.out / "README.md").write_text(card(figures), encoding="utf-8")
     (options.out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=2))
 
@@ -76,8 +79,6 @@ def train(modality: str, stores: Path, runs: Path, seed: int) -> Path:
 
 def predictions(run: Path, split: str) -> Predictions:
     """What a run's best epoch says of a split."""
-    from multigrain.evaluation.evaluate import read_run
-
     return read_run(run).predictions(split)
 
 
@@ -145,42 +146,46 @@ def made_utterances(valid: Mapping[str, Predictions], modalities: list[str], agr
 
 def combined(model: LateFusion, scores: Mapping[str, np.ndarray]) -> np.ndarray:
     """The model's score for given scores of its modalities."""
-    return model.combine({name: scores[name] for name in model.features if name in scores})
+    size = len(next(iter(scores.values())))
+    given = torch.stack([torch.from_numpy(scores.get(name, np.zeros(size, np.float32))) for name in model.features]).unsqueeze(-1)
+    is_present = torch.tensor([name in scores for name in model.features]).unsqueeze(1).expand(-1, size)
+    return model.combine(given, is_present)[:, 0].numpy().astype(np.float64)
 
 
-def calibrate(model: LateFusion, valid: Mapping[str, Predictions]) -> Calibration:
-    """Half widths for every subset of the modalities that are used; for several, with partners that have nothing to do with the label."""
-    half_widths, counts, basis = {}, {}, {}
-    for present in subsets(list(valid)):
-        name = subset_name(present)
-        errors = subset_errors(model, valid, present, agree=False)
-        half_widths[name] = half_width(errors)
-        counts[name] = len(valid[present[0]].ids)
-        basis[name] = "validation people of " + " and ".join(STORES[present[0]])
-        if len(present) > 1:
-            basis[name] += ", each put together with others' " + " and ".join(PARTS[other] for other in present[1:]) + " at random"
-    return Calibration(coverage=DEFAULT_COVERAGE, half_widths=half_widths, num_utterances=counts, basis=basis)
+def calibrate(model: LateFusion, valid: Mapping[str, Predictions]) -> Conformal:
+    """Intervals for every subset of the modalities that are used; for several, with partners that have nothing to do with the label."""
+    residuals = {modality_key(present): np.abs(subset_errors(model, valid, present, agree=False, pairings=1)) for present in subsets(list(valid))}
+    people = {modality_key(present): len(set(valid[present[0]].groups)) for present in subsets(list(valid))}
+    sets = "; ".join(f"{PARTS[name]}: {', '.join(STORES[name])}" for name in valid)
+    return Conformal.from_residuals(residuals, model.task, f"validation people ({sets}; several modalities put together at random)", people)
 
 
 def subsets(used: list[str]) -> list[list[str]]:
-    """All subsets with at least one modality, the most reliable kind of label first in each."""
+    """All subsets with at least one modality, in the order text, audio, vision."""
     chosen = [[name for place, name in enumerate(used) if number >> place & 1] for number in range(1, 2 ** len(used))]
     return sorted(chosen, key=len)
 
 
-def subset_errors(model: LateFusion, predicted: Mapping[str, Predictions], present: list[str], *, agree: bool) -> np.ndarray:
-    """Errors where these modalities are present, over several pairings where there are several."""
+def subset_errors(
+    model: LateFusion, predicted: Mapping[str, Predictions], present: list[str], *, agree: bool, pairings: int = PAIRINGS
+) -> np.ndarray:
+    """Labels minus scores where these modalities are present, over several pairings where there are several."""
     found = []
-    for seed in range(PAIRINGS if len(present) > 1 else 1):
+    for seed in range(pairings if len(present) > 1 else 1):
         scores, labels = made_utterances(predicted, present, agree, seed)
         found.append(labels - combined(model, scores))
     return np.concatenate(found)
 
 
+def share_within(errors: np.ndarray, half: float) -> float:
+    """The share of labels that lie within their interval."""
+    return float((np.abs(errors) <= half).mean())
+
+
 # Measuring --------------------------------------------------------------------------------------------------------
 
 
-def measured(model: LateFusion, predicted: Mapping[str, Predictions], calibration: Calibration) -> dict[str, Any]:
+def measured(model: LateFusion, predicted: Mapping[str, Predictions], conformal: Conformal) -> dict[str, Any]:
     """Every figure of a split: each modality alone and by store, and the made utterances; also of parts that are not used."""
     result: dict[str, Any] = {}
     for modality, all_of_it in predicted.items():
@@ -189,10 +194,10 @@ def measured(model: LateFusion, predicted: Mapping[str, Predictions], calibratio
             result[f"{PARTS[modality]}{f' ({store})' if store else ''}"] = alone(chosen_rows(all_of_it, rows), model.task, calibration, modality)
     used = [name for name in predicted if name in model.features]
     result["together"] = {
-        subset_name(present): {
+        modality_key(present): {
             kind: {
                 "mae": float(np.abs(errors := subset_errors(model, predicted, present, agree=agree)).mean()),
-                "coverage": share_within(errors, calibration.half_widths[subset_name(present)]),
+                "coverage": share_within(errors, conformal.half_widths[modality_key(present)][COVERAGE]),
             }
             for kind, agree in (("partners at random", False), ("partners with the nearest label", True))
         }
@@ -209,24 +214,47 @@ def chosen_rows(predicted: Predictions, rows: list[int]) -> Predictions:
     return Predictions(ids=ids, groups=groups, labels=predicted.labels[rows], scores=predicted.scores[rows])
 
 
-def alone(predicted: Predictions, task: Task, calibration: Calibration, modality: str) -> dict[str, Any]:
+def alone(predicted: Predictions, task: Task, conformal: Conformal, modality: str) -> dict[str, Any]:
     """Metrics of one modality with 95 % intervals over people, and what the intervals cover."""
     labels, scores = predicted.labels, predicted.scores
     assert labels is not None
     wanted = ("mae", "correlation", "accuracy_2_has0", "accuracy_2_non0", "accuracy_7")
-    figures: dict[str, Any] = {"utterances": len(predicted.ids), "people": len(set(predicted.groups)), "constant_mae": float(np.abs(labels - np.median(labels)).mean())}
+    figures: dict[str, Any] = {
+        "utterances": len(predicted.ids),
+        "people": len(set(predicted.groups)),
+        "constant_mae": float(np.abs(labels - np.median(labels)).mean()),
+    }
     for name in wanted:
         figures[name] = over_people(predicted.groups, lambda rows, name=name: compute_metrics(task, scores[rows], labels[rows])[name])
     polarity = [np.digitize(values[:, 0], (-0.5, 0.5)) for values in (scores, labels)]
     figures["polarity_balanced"] = over_people(
-        predicted.groups, lambda rows: float(np.mean([(polarity[0][rows][polarity[1][rows] == kind] == kind).mean() for kind in np.unique(polarity[1])]))
+        predicted.groups,
+        lambda rows: float(np.mean([(polarity[0][rows][polarity[1][rows] == kind] == kind).mean() for kind in np.unique(polarity[1])])),
     )
-    half = calibration.half_widths.get(modality)
-    if half is not None:
-        errors = errors_of(predicted)
+    if modality in conformal.half_widths:
+        half, errors = conformal.half_widths[modality][COVERAGE], errors_of(predicted)
         figures["half_width"] = half
         figures["coverage"] = over_people(predicted.groups, lambda rows: share_within(errors[rows], half))
     return figures
+
+
+def card(figures: Mapping[str, Any]) -> str:
+    """The checkpoint's model card, with the table of the last split that was measured."""
+    rows = ["| learned from | utterances, people | MAE | constant | correlation | sign right | 90 % interval | coverage |", "|" + " --- |" * 8]
+    for name, one in figures.get("test", figures["valid"]).items():
+        if name != "together":
+            mae, correlation, sign, within = (with_interval(one.get(key)) for key in ("mae", "correlation", "accuracy_2_non0", "coverage"))
+            half = f"± {one['half_width']:.2f}" if "half_width" in one else "not used"
+            counts = f"{one['utterances']}, {one['people']}"
+            rows.append(f"| {name} | {counts} | {mae} | {one['constant_mae']:.2f} | {correlation} | {sign} | {half} | {within} |")
+    people = ", ".join(str(figures[split]["face"]["people"]) for split in ("valid", "test") if split in figures)
+    template = (Path(__file__).parent / "card.md").read_text(encoding="utf-8")
+    return template.replace("{table}", "\n".join(rows)).replace("{face_people}", people)
+
+
+def with_interval(figure: Mapping[str, float] | None) -> str:
+    """A figure with its interval, such as "0.81 (0.74 to 0.88)"."""
+    return "" if figure is None else f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"
 
 
 if __name__ == "__main__":

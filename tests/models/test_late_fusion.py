@@ -78,10 +78,10 @@ def test_a_single_step_has_no_spread_and_a_finite_gradient():
 
 def test_joined_models_answer_each_modality_as_before():
     parts = [model_of("text", seed=1), model_of("audio", seed=2), model_of("vision", seed=3)]
-    joined = LateFusion.joined(parts, RELIABILITY)
+    joined = LateFusion.joined(parts, RELIABILITY, companion_share=0.25)
     for part, name in zip(parts, FEATURES, strict=True):
         assert torch.equal(joined.predict(batch_of(name)), part.predict(batch_of(name)))
-    assert joined.config.audio_reliability == 0.2
+    assert (joined.config.audio_reliability, joined.config.companion_share) == (0.2, 0.25)
     assert not torch.allclose(joined.predict(batch_of("text", "audio")), joined.predict(batch_of("text")))
 
 

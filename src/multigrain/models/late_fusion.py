@@ -19,7 +19,7 @@ Combining Classifiers", IEEE TPAMI 1998, Eq. 7. The normal densities are ours.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -123,12 +123,21 @@ class LateFusion(MultimodalModel):
         """Predicts a batch; there is no attention to show. With nothing present the prediction is 0, the middle of the prior."""
         sequences = self.prepare(batch)
         read = {name: self.scores[name](sequence) for name, sequence in sequences.items()}
-        counted = self._counted(torch.stack([sequence.is_present for sequence in sequences.values()]))
-        evidence = counted * counted.new_tensor([[[self.config.evidence(name)]] for name in sequences])
-        present = torch.stack([score.masked_fill(~sequences[name].is_present.unsqueeze(1), 0.0) for name, (score, _) in read.items()])
-        prediction = ((counted + evidence) * present).sum(dim=0) / (1.0 + evidence.sum(dim=0))
+        scores = torch.stack([score for score, _ in read.values()])
+        prediction = self.combine(scores, torch.stack([sequence.is_present for sequence in sequences.values()]))
         pooled = {name: hidden for name, (_, hidden) in read.items()}
         return ModelOutput(prediction, representations={**pooled, "fused": torch.cat([*pooled.values()], dim=1)})
+
+    def combine(self, scores: Float[Tensor, "modality batch head"], is_present: Bool[Tensor, "modality batch"]) -> Float[Tensor, "batch head"]:
+        """y for given s_m.
+
+        Args:
+            scores: of the model's modalities in their order; what stands where one is absent is not read.
+            is_present: which utterance has which; 0 where it has none.
+        """
+        counted = self._counted(is_present)
+        evidence = counted * counted.new_tensor([[[self.config.evidence(name)]] for name in self.features])
+        return ((counted + evidence) * scores.masked_fill(~is_present.unsqueeze(-1), 0.0)).sum(dim=0) / (1.0 + evidence.sum(dim=0))
 
     def _counted(self, is_present: Bool[Tensor, "modality batch"]) -> Float[Tensor, "modality batch 1"]:
         """k_m: 1 for the most reliable modality that is present, less for the others, 0 for those that are absent."""
@@ -138,12 +147,13 @@ class LateFusion(MultimodalModel):
         return torch.where(is_first, 1.0, self.config.companion_share).masked_fill(~is_present, 0.0).unsqueeze(-1)
 
     @classmethod
-    def joined(cls, parts: Sequence["LateFusion"], reliability: Mapping[str, float]) -> "LateFusion":
+    def joined(cls, parts: Sequence["LateFusion"], reliability: Mapping[str, float], *, companion_share: float = 1.0) -> "LateFusion":
         """One model from several that were trained apart, each on modalities of its own.
 
         Args:
-            parts: alike in task, settings (but for reliabilities), `normalise` and `clip`; no modality is in two of them.
+            parts: alike in task, settings (but for reliabilities and k), `normalise` and `clip`; no modality is in two of them.
             reliability: r_m of every modality, measured on held-out people.
+            companion_share: k.
 
         Returns:
             A model in evaluation mode, which holds the parts' own tensors and answers each modality alone as its part does.
@@ -158,9 +168,11 @@ class LateFusion(MultimodalModel):
                 f"The models to join read {names}, and reliabilities are given for {sorted(reliability)}. Expected each modality in one model "
                 "only, and a reliability for each."
             )
-        config = replace(parts[0].config, **{f"{name}_reliability": value for name, value in reliability.items()})
+        known: dict[str, Any] = {f"{name}_reliability": value for name, value in reliability.items()}
+        config = replace(parts[0].config, **known, companion_share=companion_share)
+        later = {f"{name}_reliability": getattr(config, f"{name}_reliability") for name in MODALITIES} | {"companion_share": companion_share}
         for part in parts[1:]:
-            own = replace(part.config, **{f"{name}_reliability": getattr(config, f"{name}_reliability") for name in MODALITIES})
+            own = replace(part.config, **later)
             if (own, part.task, part.normalise, part.clip) != (config, parts[0].task, parts[0].normalise, parts[0].clip):
                 raise CheckpointError(
                     f"The models of {list(parts[0].features)} and {list(part.features)} cannot be joined: they differ in task, settings, normalise "
