@@ -46,7 +46,7 @@ def _utterance(one: UtteranceAnalysis) -> dict[str, Any]:
     }
 
 
-def _span(span: Span) -> list[float | None]:
+def _span(span: Span) -> list[Any]:
     return [span.start_step, span.end_step, _number(span.start_seconds), _number(span.end_seconds)]
 
 

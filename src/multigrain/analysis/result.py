@@ -381,7 +381,7 @@ def _build(kind: Any, value: Any) -> Any:
         if unknown:
             raise ValueError(f"{kind.__name__} has no {unknown[0]!r}")
         return kind(**{name: _build(hints[name], item) for name, item in value.items()})
-    return value
+    return float(value) if kind is float else value  # other writers of JSON write 1.0 as 1
 
 
 # Reading ------------------------------------------------------------------------------------------------------------

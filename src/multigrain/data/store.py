@@ -64,7 +64,7 @@ class Split(BatchableSplit):
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:
-        """Each utterance's id, group, text, words, start_seconds, end_seconds, and of a video word_times and step_times; read when first asked for."""
+        """Each utterance's id, group, text, words, start_seconds, end_seconds; of a video also word_times, step_times. Read when first asked for."""
         path = self._folder / utterances_file(self.name)
         with path.open(encoding="utf-8") as file:
             records = [json.loads(line) for line in file]
