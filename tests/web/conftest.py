@@ -4,14 +4,19 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
+from browser_visit import CHROMIUM, QUIET
 from web_server import Client, in_process, listening
 
 from multigrain.web.server import create_app
 from multigrain.web.services import Services
 from multigrain.web.settings import Settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 HERE = Path(__file__).parent
 
@@ -41,3 +46,16 @@ def live(settings: Settings) -> Iterator[tuple[str, int, Services]]:
 def http() -> Iterator[httpx2.Client]:
     with httpx2.Client(timeout=20, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """Headless Chromium; the test is skipped where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium (Debian package chromium), or its path in the variable CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield opened
+        opened.close()

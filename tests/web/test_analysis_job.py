@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tiny_checkpoint import train_tiny_checkpoint
-from web_server import Client, in_process
+from web_server import Client, on_a_port
 
 from multigrain.analysis.analyze import analyze_text
 from multigrain.analysis.result import Analysis
@@ -27,7 +27,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[Client]:
     """A server for all tests here, so that its worker loads its libraries once."""
-    with in_process(Settings(data=tmp_path_factory.mktemp("server") / "data", checkpoint=str(checkpoint), workers=1, free_bytes=0)) as client:
+    with on_a_port(Settings(data=tmp_path_factory.mktemp("server") / "data", checkpoint=str(checkpoint), workers=1, free_bytes=0)) as client:
         yield client
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -42,7 +43,7 @@ def is_alive(process_id: int) -> bool:
 class Client:
     """A server in this process, and somebody who asks it."""
 
-    http: TestClient
+    http: httpx2.Client
     services: Services
 
     def submit(self, text: str) -> str:
@@ -63,6 +64,14 @@ class Client:
 def in_process(settings: Settings) -> Iterator[Client]:
     app = create_app(settings)
     with TestClient(app, base_url="http://127.0.0.1") as http:
+        yield Client(http, app.state.services)
+
+
+@contextlib.contextmanager
+def on_a_port(settings: Settings) -> Iterator[Client]:
+    """The same, over a real connection."""
+    app = create_app(settings)
+    with listening(app) as (host, port), httpx2.Client(base_url=f"http://{host}:{port}", trust_env=False, timeout=30) as http:
         yield Client(http, app.state.services)
 
 
