@@ -1,12 +1,20 @@
 """Real analyses through the whole server, with a tiny checkpoint: the same report as `multigrain analyze` makes."""
 
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from browser_visit import Visit
+from made_clip import SUBTITLES, make_clip
 from tiny_checkpoint import train_tiny_checkpoint
-from web_server import Client, on_a_port
+from web_server import Client, on_a_port, wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 from multigrain.analysis.analyze import analyze_text
 from multigrain.analysis.result import Analysis
@@ -75,3 +83,54 @@ def test_a_broken_video_fails_with_a_sentence_in_the_clients_words(real: Client)
     assert "program" not in status["error"]
     assert str(real.services.folders.root) not in status["error"]
     assert "video.mp4" not in status["error"]
+
+
+# A video in a browser -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clip")
+    (folder / "clip.en.srt").write_text(SUBTITLES)
+    return make_clip(folder / "clip.mp4")
+
+
+def test_a_video_is_uploaded_and_its_report_followed_in_a_browser(browser: "Browser", real: Client, clip: Path, tmp_path: Path) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(1000 * LONG)
+    visit = Visit(page, str(real.http.base_url))
+    page.goto(visit.address)
+    page.get_by_label("Video or sound").set_input_files(clip)
+    page.get_by_label("What is said in it").set_input_files(clip.with_name("clip.en.srt"))
+    page.get_by_role("button", name="Analyse the video").click()
+    visit.row("clip.mp4").get_by_role("link", name="Open").click()
+    report = page.frame_locator("#frame")
+    bars = report.locator("#timeline button")
+    bars.first.wait_for()
+    assert bars.count() == 2
+    media = report.locator("#media")
+    wait_until(lambda: media.evaluate("video => video.readyState >= 1"))
+    assert media.evaluate("video => video.videoWidth") == 160
+    bars.nth(1).click(position={"x": 2, "y": 10})
+    wait_until(lambda: 2.0 <= media.evaluate("video => video.seeking ? 0 : video.currentTime") <= 2.6)
+    report.get_by_text("Utterance 2 of 2").wait_for()
+    report.get_by_role("img", name="words to the voice").first.wait_for()
+    report.locator(".transcript li button").first.click()
+    wait_until(lambda: 0.1 <= media.evaluate("video => video.seeking ? 0 : video.currentTime") <= 0.5)
+    assert "It was so good" in report.locator(".transcript li").first.inner_text()
+    assert report.locator(".transcript script, #evidence script").count() == 0
+    page.screenshot(path=tmp_path / "report.png")
+    page.close()
+    assert visit.faults == []
+
+
+def test_the_archive_s_report_plays_the_video_that_lies_beside_it(real: Client, clip: Path, tmp_path: Path, browser: "Browser") -> None:
+    id = real.http.post("/api/analyses", files={"video": ("clip.mp4", clip.read_bytes()), "transcript": ("t.srt", SUBTITLES.encode())}).json()["id"]
+    assert real.wait(id, seconds=LONG)["error"] is None
+    archive = zipfile.ZipFile(io.BytesIO(real.http.get(f"/api/analyses/{id}/archive").content))
+    archive.extractall(tmp_path)
+    assert sorted(archive.namelist()) == ["report.html", "result.json", "transcript.srt", "utterances.csv", "video.mp4"]
+    page = browser.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    wait_until(lambda: page.locator("#media").evaluate("video => video.videoWidth === 160"))
+    page.close()
