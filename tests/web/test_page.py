@@ -52,7 +52,7 @@ def test_a_text_is_submitted_opened_and_deleted(visit: Visit, services: Services
     assert visit.page.frame_locator("#frame").locator("title").inner_text() is not None
     assert visit.page.get_by_role("heading", name="write all is well").is_visible()
     with visit.page.expect_download() as download:
-        visit.page.get_by_role("link", name="Everything").click()
+        visit.page.get_by_role("link", name="Save everything as ZIP").click()
     assert download.value.suggested_filename.endswith(".zip")
     visit.page.get_by_role("link", name="All analyses").click()
     row.get_by_role("button", name="Delete").click()
