@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from multigrain.web.connection import PatientConnection
 from multigrain.web.server import create_app
 from multigrain.web.services import Services
 from multigrain.web.settings import Settings
@@ -79,7 +80,10 @@ def on_a_port(settings: Settings) -> Iterator[Client]:
 def listening(app: FastAPI) -> Iterator[tuple[str, int]]:
     """Serves on a free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, http="h11", ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=1))
+        config = uvicorn.Config(app, http=PatientConnection, ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+            uvicorn.Config(app, http=PatientConnection, ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -78,13 +78,15 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """
     import uvicorn
 
+    from multigrain.web.connection import PatientConnection
+
     listener = _listen(settings)
     with contextlib.closing(listener):
         app = create_app(settings)
         _raise_file_limit()
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=PatientConnection,
             ws="none",
             log_level="warning",
             access_log=False,
