@@ -33,7 +33,6 @@ STAGE = "analysis"
 TITLES = {"text": "text", "audio": "voice", "vision": "face"}
 ABSENT = {"text": "no words are known", "audio": "there is no sound", "vision": "no face was found"}
 ABSENT_IN_TEXT = dict.fromkeys(MODALITIES, "only a text was given")
-_UNRELIABLE = "The words were recognised by a last resort, which often gets them wrong: read the text, and what follows from it, with caution."
 
 
 def analyze(
@@ -101,7 +100,7 @@ def analyze_extracted(
         ),
         duration_seconds=extracted.duration_seconds,
         is_transcript_reliable=extracted.is_transcript_reliable,
-        notes=(*extracted.notes, *(() if extracted.is_transcript_reliable else (_UNRELIABLE,)), *made.notes),
+        notes=(*extracted.notes, *made.notes),
     )
 
 

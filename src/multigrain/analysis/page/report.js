@@ -226,9 +226,9 @@
     [...one.moments.map((moment) => [moment[0], moment[1]]), ...one.attention.flatMap((map) => map.spans.map((span) => [map.modality, span]))]
       .forEach(([modality, span]) => { lengths[modality] = Math.max(lengths[modality] || 0, span[1]); });
     const spread = (modality, span) =>
-      span[2] !== null && isTimed
+      (span[2] !== null && isTimed
         ? [(span[2] - one.start) / (one.end - one.start), (span[3] - one.start) / (one.end - one.start)]
-        : [span[0] / lengths[modality], span[1] / lengths[modality]];
+        : [span[0] / lengths[modality], span[1] / lengths[modality]]).map((place) => Math.min(1, Math.max(0, place)));
     const addRow = (name, lane) => {
       rows.append(typeof name === "string" ? make("div", { class: "name" }, name) : name, lane);
       if (isTimed) {
