@@ -191,7 +191,7 @@ def measured(model: LateFusion, predicted: Mapping[str, Predictions], conformal:
     for modality, all_of_it in predicted.items():
         for store in ("", *(STORES[modality] if len(STORES[modality]) > 1 else ())):
             rows = [index for index, name in enumerate(all_of_it.ids) if not store or name.startswith(f"{store}/")]
-            result[f"{PARTS[modality]}{f' ({store})' if store else ''}"] = alone(chosen_rows(all_of_it, rows), model.task, calibration, modality)
+            result[f"{PARTS[modality]}{f' ({store})' if store else ''}"] = alone(chosen_rows(all_of_it, rows), model.task, conformal, modality)
     used = [name for name in predicted if name in model.features]
     result["together"] = {
         modality_key(present): {
