@@ -1,10 +1,10 @@
 """From the folders of the data sets to the stores that the recipes default/text, default/voice and default/face learn from.
 
-    python experiments/default_checkpoint/stores.py --mosi DIR --ravdess DIR --emodb DIR --faces DIR --out FOLDER [--without-test]
+    python experiments/default_checkpoint/stores.py --mosi DIR --ravdess DIR --emodb DIR --faces DIR --out FOLDER [--splits train valid]
 
 MOSI's transcripts keep the SDK's folds. Speech is cut to where somebody speaks and goes through `multigrain.video.acoustic`, landmarks of faces
 through `multigrain.video.facial`, as a user's video does. Stores of speech and faces hold emotions; the recipes say which score each one is.
-Speakers are divided among the splits here, and nobody is in two of them. `--without-test` leaves the test splits out, for choosing settings.
+Speakers are divided among the splits here, and nobody is in two of them. Without test splits settings can be chosen unseen.
 """
 
 import argparse
@@ -31,9 +31,9 @@ COPIES = {"happy": 3, "neutral": 2, "calm": 2, "surprise": 2}
 HALVED = ("sad", "angry", "fear", "disgust")
 """For the same reason valid and test hold every second utterance of these."""
 GAIN_DECIBELS = (-15.0, 5.0)
-"""What an utterance's level is changed by, at random: nobody knows how far a user's microphone is."""
-LOUD = 0.1
-"""What counts as speech: so much of the level that 5 % of the recording exceed, since the recordings begin and end with silence."""
+"""What a training utterance's level is changed by, at random: nobody knows how far a user's microphone is."""
+LOUD = 0.15
+"""What counts as speech: so much of the loudness that 5 % of the recording exceed, since the recordings begin and end with silence."""
 FACES_OF_A_KIND = 1000
 """At most so many faces of one emotion, over all splits: of 13,592, nine in ten are neutral or happy."""
 SURROUNDINGS = (1.0, 6.0)
@@ -58,7 +58,7 @@ def speech(root: Path, path: Path, name: str, held_out: dict[str, tuple[str, ...
                 continue
             samples = spoken(read_sound(root / row["file"]))
             for copy in range(COPIES.get(row["emotion"], 1) if split == "train" else 1):
-                gain = 10 ** (generator.uniform(*GAIN_DECIBELS) / 20)
+                gain = 10 ** (generator.uniform(*GAIN_DECIBELS) / 20) if split == "train" else 1.0
                 writer.add(
                     Utterance(
                         id=f"{Path(row['file']).stem}" + (f"-copy{copy}" if copy else ""),
@@ -81,11 +81,10 @@ def read_sound(path: Path) -> np.ndarray:
 
 
 def spoken(samples: np.ndarray) -> np.ndarray:
-    """The part from the first to the last hundredth of a second that is loud for this recording, and a tenth of a second on either side."""
+    """The part from the first to the last frame that is loud for this recording, and a tenth of a second on either side."""
+    loudness = acoustic_frames(samples)[:, 0]
+    is_loud = np.flatnonzero(loudness > LOUD * np.percentile(loudness, 95))
     step, margin = SAMPLE_RATE_HZ // FRAME_RATE_HZ, FRAME_RATE_HZ // 10
-    pieces = samples[: len(samples) // step * step].reshape(-1, step)
-    level = np.sqrt((pieces**2).mean(axis=1))
-    is_loud = np.flatnonzero(level > LOUD * np.percentile(level, 95))
     return samples[max(0, is_loud[0] - margin) * step : (is_loud[-1] + margin) * step]
 
 
@@ -143,9 +142,9 @@ def main() -> None:
     for name in ("mosi", "ravdess", "emodb", "faces"):
         parser.add_argument(f"--{name}", type=Path, help="its folder; without it the store is not made")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--without-test", action="store_true")
+    parser.add_argument("--splits", nargs="+", default=list(SPLITS), choices=SPLITS)
     options = parser.parse_args()
-    splits = SPLITS[:2] if options.without_test else SPLITS
+    splits = tuple(options.splits)
     made = []
     if options.mosi:
         reading = ReadOptions(columns={"split": "sdk_fold", "group": "video_id"}, lower_case=True, splits=splits)
