@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from multigrain.data.store import Store
 from multigrain.evaluation.conformal import COVERAGE, Conformal, modality_key
 from multigrain.evaluation.evaluate import read_run
 from multigrain.evaluation.predict import Predictions
 from multigrain.metrics import compute_metrics
 from multigrain.models import LateFusion, load
-from multigrain.schema import MODALITIES, Task
+from multigrain.schema import MODALITIES, SPLITS, Task
 from multigrain.training.recipe_file import load_recipe
 from multigrain.training.train import train_run
 
@@ -30,7 +31,7 @@ PARTS = {"text": "text", "audio": "voice", "vision": "face"}
 STORES = {"text": ("mosi_text",), "audio": ("ravdess", "emodb"), "vision": ("faces",)}
 COMPANION_SHARE = 0.25
 """How much of its evidence voice and face count for beside words. See docs/decisions/default-checkpoint.md."""
-RESAMPLES = 2000
+RESAMPLES = 1000
 PAIRINGS = 20
 """How often made utterances are put together anew."""
 
@@ -55,6 +56,7 @@ def main() -> None:
     model.save_pretrained(options.out)
     conformal.write(options.out)
     figures: dict[str, Any] = {"used": used, "gain_over_constant": gains, "reliability": reliability, "companion_share": COMPANION_SHARE}
+    figures["people"] = {modality: people(options.stores, modality) for modality in trained}
     figures["valid"] = measured(model, valid, conformal)
     if not options.without_test:
         figures["test"] = measured(model, {modality: predictions(run, "test") for modality, run in trained.items()}, conformal)
@@ -191,7 +193,7 @@ def measured(model: LateFusion, predicted: Mapping[str, Predictions], conformal:
     for modality, all_of_it in predicted.items():
         for store in ("", *(STORES[modality] if len(STORES[modality]) > 1 else ())):
             rows = [index for index, name in enumerate(all_of_it.ids) if not store or name.startswith(f"{store}/")]
-            result[f"{PARTS[modality]}{f' ({store})' if store else ''}"] = alone(chosen_rows(all_of_it, rows), model.task, calibration, modality)
+            result[f"{PARTS[modality]}{f' ({store})' if store else ''}"] = alone(chosen_rows(all_of_it, rows), model.task, conformal, modality)
     used = [name for name in predicted if name in model.features]
     result["together"] = {
         modality_key(present): {
@@ -247,9 +249,17 @@ def card(figures: Mapping[str, Any]) -> str:
             half = f"± {one['half_width']:.2f}" if "half_width" in one else "not used"
             counts = f"{one['utterances']}, {one['people']}"
             rows.append(f"| {name} | {counts} | {mae} | {one['constant_mae']:.2f} | {correlation} | {sign} | {half} | {within} |")
-    people = ", ".join(str(figures[split]["face"]["people"]) for split in ("valid", "test") if split in figures)
-    template = (Path(__file__).parent / "card.md").read_text(encoding="utf-8")
-    return template.replace("{table}", "\n".join(rows)).replace("{face_people}", people)
+    text = (Path(__file__).parent / "card.md").read_text(encoding="utf-8").replace("{table}", "\n".join(rows))
+    for modality, counts in figures["people"].items():
+        text = text.replace(f"{{{modality}_people}}", counts)
+    return text
+
+
+def people(stores: Path, modality: str) -> str:
+    """How many people each split of a modality has, such as "14 + 5, 4 + 2, 6 + 3" for two stores."""
+    opened = [Store.open(stores / f"{name}.store") for name in STORES[modality]]
+    splits = [split for split in SPLITS if all(split in store.splits for store in opened)]
+    return ", ".join(" + ".join(f"{len(set(store.split(split).groups)):,}" for store in opened) for split in splits)
 
 
 def with_interval(figure: Mapping[str, float] | None) -> str:

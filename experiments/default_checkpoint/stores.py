@@ -1,10 +1,10 @@
 """From the folders of the data sets to the stores that the recipes default/text, default/voice and default/face learn from.
 
-    python experiments/default_checkpoint/stores.py --mosi DIR --ravdess DIR --emodb DIR --faces DIR --out FOLDER [--without-test]
+    python experiments/default_checkpoint/stores.py --mosi DIR --ravdess DIR --emodb DIR --faces DIR --out FOLDER [--splits train valid]
 
 MOSI's transcripts keep the SDK's folds. Speech is cut to where somebody speaks and goes through `multigrain.video.acoustic`, landmarks of faces
 through `multigrain.video.facial`, as a user's video does. Stores of speech and faces hold emotions; the recipes say which score each one is.
-Speakers are divided among the splits here, and nobody is in two of them. `--without-test` leaves the test splits out, for choosing settings.
+Speakers are divided among the splits here, and nobody is in two of them. Without test splits settings can be chosen unseen.
 """
 
 import argparse
@@ -27,9 +27,13 @@ RAVDESS_SPLIT = {"valid": ("03", "08", "13", "18"), "test": ("01", "02", "11", "
 EMODB_SPLIT = {"valid": ("10", "13"), "test": ("03", "08", "14")}
 """Speakers; the other five are learned from."""
 COPIES = {"happy": 3, "neutral": 2, "calm": 2, "surprise": 2}
-"""How often the training split holds an utterance, each time at another loudness, since both sets have more negative emotions than others."""
+"""How often the training split holds an utterance, each time at another level, since both sets have more negative emotions than others."""
+HALVED = ("sad", "angry", "fear", "disgust")
+"""For the same reason valid and test hold every second utterance of these."""
 GAIN_DECIBELS = (-15.0, 5.0)
-"""What a copy's level is changed by, at random: nobody knows how far a user's microphone is."""
+"""What a training utterance's level is changed by, at random: nobody knows how far a user's microphone is."""
+LOUD = 0.15
+"""What counts as speech: so much of the loudness that 5 % of the recording exceed, since the recordings begin and end with silence."""
 FACES_OF_A_KIND = 1000
 """At most so many faces of one emotion, over all splits: of 13,592, nine in ten are neutral or happy."""
 SURROUNDINGS = (1.0, 6.0)
@@ -43,11 +47,14 @@ def speech(root: Path, path: Path, name: str, held_out: dict[str, tuple[str, ...
     split_of = {speaker: split for split, speakers in held_out.items() for speaker in speakers}
     generator = np.random.default_rng(0)
     task = Task(kind="emotions", emotions=emotions)
+    seen: dict[tuple[str, str], int] = defaultdict(int)
     with StoreWriter(path, task=task, features={"audio": ACOUSTIC_SPEC}, licence=f"{name}: research only", overwrite=True) as writer:
         for row in rows:
             speaker = row["speaker"].removeprefix("Actor_")
             split = split_of.get(speaker, "train")
-            if split not in splits:
+            seen[speaker, row["emotion"]] += 1
+            is_left_out = split != "train" and row["emotion"] in HALVED and seen[speaker, row["emotion"]] % 2 == 0
+            if split not in splits or is_left_out:
                 continue
             samples = spoken(read_sound(root / row["file"]))
             for copy in range(COPIES.get(row["emotion"], 1) if split == "train" else 1):
@@ -76,7 +83,7 @@ def read_sound(path: Path) -> np.ndarray:
 def spoken(samples: np.ndarray) -> np.ndarray:
     """The part from the first to the last frame that is loud for this recording, and a tenth of a second on either side."""
     loudness = acoustic_frames(samples)[:, 0]
-    is_loud = np.flatnonzero(loudness > 0.15 * np.percentile(loudness, 95))
+    is_loud = np.flatnonzero(loudness > LOUD * np.percentile(loudness, 95))
     step, margin = SAMPLE_RATE_HZ // FRAME_RATE_HZ, FRAME_RATE_HZ // 10
     return samples[max(0, is_loud[0] - margin) * step : (is_loud[-1] + margin) * step]
 
@@ -135,9 +142,9 @@ def main() -> None:
     for name in ("mosi", "ravdess", "emodb", "faces"):
         parser.add_argument(f"--{name}", type=Path, help="its folder; without it the store is not made")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--without-test", action="store_true")
+    parser.add_argument("--splits", nargs="+", default=list(SPLITS), choices=SPLITS)
     options = parser.parse_args()
-    splits = SPLITS[:2] if options.without_test else SPLITS
+    splits = tuple(options.splits)
     made = []
     if options.mosi:
         reading = ReadOptions(columns={"split": "sdk_fold", "group": "video_id"}, lower_case=True, splits=splits)

@@ -92,6 +92,15 @@ def test_models_that_do_not_go_together_are_refused():
         LateFusion.joined([model_of("text"), model_of("audio")], {"text": 0.5})
     with pytest.raises(CheckpointError, match="cannot be joined"):
         LateFusion.joined([model_of("text"), model_of("audio", width=9)], {"text": 0.5, "audio": 0.1})
+    clipped = LateFusion(config(), Task(), {"audio": FEATURES["audio"]}, clip=5.0)
+    with pytest.raises(CheckpointError, match="cannot be joined"):
+        LateFusion.joined([model_of("text"), clipped], {"text": 0.5, "audio": 0.1})
+
+
+def test_how_inputs_are_normalised_means_nothing_where_a_language_model_reads():
+    words = LateFusion(config(), Task(), {"text": FeatureSpec(dim=6, pooling="mean")})
+    clipped = LateFusion(config(), Task(), {"audio": FEATURES["audio"]}, clip=5.0)
+    assert LateFusion.joined([words, clipped], {"text": 0.5, "audio": 0.1}).clip == 5.0
 
 
 def test_settings_are_checked():

@@ -82,8 +82,6 @@ def listening(app: FastAPI) -> Iterator[tuple[str, int]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(app, http=PatientConnection, ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
-            uvicorn.Config(app, http=PatientConnection, ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=1)
-        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -31,8 +31,8 @@ Progress = Callable[[str, float], None]
 """Called with the stage and the share of it that is done, in 0..1."""
 STAGE = "analysis"
 TITLES = {"text": "text", "audio": "voice", "vision": "face"}
-ABSENT = {"text": "no words are known", "audio": "no sound was found", "vision": "no face was found"}
-_UNRELIABLE = "The words were recognised by a last resort, which often gets them wrong: read the text, and what follows from it, with caution."
+ABSENT = {"text": "no words are known", "audio": "there is no sound", "vision": "no face was found"}
+ABSENT_IN_TEXT = dict.fromkeys(MODALITIES, "only a text was given")
 
 
 def analyze(
@@ -94,10 +94,23 @@ def analyze_extracted(
     made = _analysis("video", source, extracted.transcript_origin, model, checkpoint, inputs, extracted.features, progress)
     return replace(
         made,
+        utterances=tuple(
+            replace(one, face_share=_face_share(utterance)) if extracted.face_share is not None else one
+            for one, utterance in zip(made.utterances, extracted.utterances, strict=True)
+        ),
         duration_seconds=extracted.duration_seconds,
         is_transcript_reliable=extracted.is_transcript_reliable,
-        notes=(*extracted.notes, *(() if extracted.is_transcript_reliable else (_UNRELIABLE,)), *made.notes),
+        notes=(*extracted.notes, *made.notes),
     )
+
+
+def _face_share(utterance: Utterance) -> float | None:
+    """The share of an utterance's time in which there is a face, or None where its place is not known."""
+    from multigrain.video.facial import FRAME_RATE_HZ
+
+    if utterance.start_seconds is None or utterance.end_seconds is None or utterance.end_seconds <= utterance.start_seconds:
+        return None
+    return min(1.0, len(utterance.features.get("vision", ())) / (FRAME_RATE_HZ * (utterance.end_seconds - utterance.start_seconds)))
 
 
 def analyze_text(text: str, *, checkpoint: str | Path | None = None, progress: Progress | None = None) -> Analysis:
@@ -165,7 +178,7 @@ def _analysis(
     for number, (utterance, given) in enumerate(inputs):
         if progress is not None:
             progress(STAGE, number / len(inputs))
-        found.append(_utterance_analysis(scorer, conformal, utterance, given, features))
+        found.append(_utterance_analysis(scorer, conformal, utterance, given, features, ABSENT_IN_TEXT if kind == "text" else ABSENT))
     if progress is not None:
         progress(STAGE, 1.0)
     return Analysis(
@@ -183,7 +196,12 @@ def _analysis(
 
 
 def _utterance_analysis(
-    scorer: VariantScorer, conformal: Conformal | None, utterance: Utterance, given: UtteranceInput, features: Mapping[str, FeatureSpec]
+    scorer: VariantScorer,
+    conformal: Conformal | None,
+    utterance: Utterance,
+    given: UtteranceInput,
+    features: Mapping[str, FeatureSpec],
+    reasons: Mapping[str, str],
 ) -> UtteranceAnalysis:
     explanation = explain(scorer, given)
     ends = None if conformal is None else conformal.interval(explanation.scores[0], given.present, COVERAGE)
@@ -201,7 +219,7 @@ def _utterance_analysis(
         baseline=explanation.baseline,
         modalities=explanation.modalities,
         subset_scores=explanation.subset_scores,
-        absent={name: ABSENT[name] for name in scorer.model.features if name not in given.present},
+        absent={name: reasons[name] for name in scorer.model.features if name not in given.present},
         words=tuple(
             WordContribution(
                 word=word,

@@ -173,7 +173,7 @@ class UtteranceAnalysis:
         links: the strongest, strongest first; empty where the model links nothing.
         attention: one map for the voice and one for the face, where the model has attention from words to them.
         strips: measured courses of the voice and the face.
-        face_share: share of the frames in which a face was found, or None where nobody looked.
+        face_share: share, 0..1, of its time in which a face was found, or None where nobody looked.
         label: of a stored utterance, where it has one.
     """
 

@@ -151,7 +151,8 @@ class LateFusion(MultimodalModel):
         """One model from several that were trained apart, each on modalities of its own.
 
         Args:
-            parts: alike in task, settings (but for reliabilities and k), `normalise` and `clip`; no modality is in two of them.
+            parts: alike in task and settings (but for reliabilities and k), and in `normalise` and `clip` where they read other than a
+                language model's states; no modality is in two of them.
             reliability: r_m of every modality, measured on held-out people.
             companion_share: k.
 
@@ -171,15 +172,17 @@ class LateFusion(MultimodalModel):
         known: dict[str, Any] = {f"{name}_reliability": value for name, value in reliability.items()}
         config = replace(parts[0].config, **known, companion_share=companion_share)
         later = {f"{name}_reliability": getattr(config, f"{name}_reliability") for name in MODALITIES} | {"companion_share": companion_share}
-        for part in parts[1:]:
+        first = next((part for part in parts if part.normalisers), parts[0])
+        for part in parts:
             own = replace(part.config, **later)
-            if (own, part.task, part.normalise, part.clip) != (config, parts[0].task, parts[0].normalise, parts[0].clip):
+            has_other_inputs = bool(part.normalisers) and (part.normalise, part.clip) != (first.normalise, first.clip)
+            if (own, part.task) != (config, parts[0].task) or has_other_inputs:
                 raise CheckpointError(
                     f"The models of {list(parts[0].features)} and {list(part.features)} cannot be joined: they differ in task, settings, normalise "
                     f"or clip ({config}, {own}). Train them with the same ones."
                 )
         features = {name: spec for part in parts for name, spec in part.features.items()}
-        model = cls(config, parts[0].task, features, normalise=parts[0].normalise, clip=parts[0].clip)
+        model = cls(config, parts[0].task, features, normalise=first.normalise, clip=first.clip)
         for part in parts:
             model.scores.update(dict(part.scores.items()))
             model.normalisers.update(dict(part.normalisers.items()))

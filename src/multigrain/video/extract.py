@@ -20,7 +20,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from multigrain.data.readers.transcripts import WORDS
-from multigrain.errors import VideoError
 from multigrain.schema import MODALITIES, FeatureSpec, StepTimes, Utterance
 from multigrain.video import acoustic, facial
 from multigrain.video.face_tracking import FaceTracker
@@ -127,7 +126,7 @@ def extract_video(
     with Sound() as sound, ThreadPoolExecutor(1) as pool:
         looking = pool.submit(_look, media, clock, tell, stop) if media.has_picture else None
         try:
-            needs_speech = segments is None and (given is None or given.origin == "text") or bool(given and given.origin == "text")
+            needs_speech = (segments is None and (given is None or given.origin == "text")) or bool(given and given.origin == "text")
             frames, speech = _hear(media, sound, clock, tell, needs_speech) if media.has_sound else (None, [])
             duration = max(media.duration_seconds or 0.0, sound.duration_seconds)
             if media.duration_seconds is None and looking is not None:

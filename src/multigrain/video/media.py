@@ -25,7 +25,7 @@ FORMATS = (
 )
 """Containers that are opened at all. Lists of other files (playlists, image sequences) are not: they could name any file of this machine."""
 
-_SILENCE_BLOCK = 10 * SAMPLE_RATE_HZ
+_BLOCK_SAMPLES = 5 * SAMPLE_RATE_HZ
 _GAP_SECONDS = 0.1  # a larger gap between two pieces of sound is filled with silence; smaller ones are rounding of their time stamps
 _HELD_SECONDS = 1.0  # how long a picture stands for what is shown when no other follows
 _LONGEST_SIDE = 960  # pixels; larger pictures are made smaller before faces are looked for
@@ -106,11 +106,22 @@ def inspect_media(path: str | Path, limits: Limits) -> Media:
 
 
 def sound_blocks(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
-    """The sound at 16 kHz in one channel, in -1..1, in pieces of at most ten seconds; silence where the track has a gap.
+    """The sound at 16 kHz in one channel, in -1..1, in pieces of five to ten seconds; silence where the track has a gap.
 
     Raises:
         VideoError: nothing of it can be decoded, or it lasts longer than allowed, whatever the header says.
     """
+    collected: list[np.ndarray] = []
+    for piece in _sound_pieces(media):
+        collected.append(piece)
+        if sum(map(len, collected)) >= _BLOCK_SAMPLES:
+            yield np.concatenate(collected)
+            collected = []
+    if collected:
+        yield np.concatenate(collected)
+
+
+def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
     av = import_part("av", "reading videos")
     with _opened(media.path, media.limits) as container:
         stream = _best(container, "audio")
@@ -121,8 +132,8 @@ def sound_blocks(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
             if missing > _GAP_SECONDS * SAMPLE_RATE_HZ:
                 _check_time(media, (count + missing) / SAMPLE_RATE_HZ)
                 count += missing
-                for start in range(0, missing, _SILENCE_BLOCK):
-                    yield np.zeros(min(_SILENCE_BLOCK, missing - start), np.float32)
+                for start in range(0, missing, _BLOCK_SAMPLES):
+                    yield np.zeros(min(_BLOCK_SAMPLES, missing - start), np.float32)
             frame.pts = None  # the resampler must not fill gaps a second time
             for piece in resampler.resample(frame):
                 count += piece.samples

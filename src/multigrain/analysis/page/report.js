@@ -226,9 +226,9 @@
     [...one.moments.map((moment) => [moment[0], moment[1]]), ...one.attention.flatMap((map) => map.spans.map((span) => [map.modality, span]))]
       .forEach(([modality, span]) => { lengths[modality] = Math.max(lengths[modality] || 0, span[1]); });
     const spread = (modality, span) =>
-      span[2] !== null && isTimed
+      (span[2] !== null && isTimed
         ? [(span[2] - one.start) / (one.end - one.start), (span[3] - one.start) / (one.end - one.start)]
-        : [span[0] / lengths[modality], span[1] / lengths[modality]];
+        : [span[0] / lengths[modality], span[1] / lengths[modality]]).map((place) => Math.min(1, Math.max(0, place)));
     const addRow = (name, lane) => {
       rows.append(typeof name === "string" ? make("div", { class: "name" }, name) : name, lane);
       if (isTimed) {
@@ -249,6 +249,7 @@
       if (map) addRow(mapWords(one), drawMap(one, map, spread));
     }
     const parts = [make("h3", {}, "Voice and face, moment by moment"), rows];
+    if (one.faceShare !== null) parts.push(make("p", { class: "note" }, `A face is seen in ${(100 * one.faceShare).toFixed(0)} % of this utterance.`));
     if (one.attention.length) {
       const largest = Math.max(...one.attention.map((map) => map.largest));
       parts.push(make("p", { class: "key" }, make("span", {}, "Attention of each word: 0", make("i", { class: "ramp" }), `${(100 * largest).toFixed(0)} % of the word's attention`),
