@@ -84,14 +84,14 @@ def submit_all(host: str, count: int, video: Path | None, transcript: Path | Non
 
 
 def watch(host: str, stop: threading.Event, seconds: dict[str, list[float]], longest_wait: float) -> None:
-    """Asks for the status of the newest analysis and for the list, in turn, until it is told to stop."""
+    """Asks for the list once a second, as the page does, and between for the status of the newest analysis, until it is told to stop."""
     connection = http.client.HTTPConnection(host, timeout=60)
-    end = time.monotonic() + longest_wait
-    newest = None
+    end, next_list, newest = time.monotonic() + longest_wait, 0.0, None
     while not stop.is_set() and time.monotonic() < end:
-        listed, taken = ask(connection, "/api/analyses?limit=200")
-        seconds["list"].append(taken)
-        newest = listed["analyses"][0]["id"] if listed["analyses"] else newest
+        if time.monotonic() >= next_list:
+            listed, taken = ask(connection, "/api/analyses?limit=200")
+            seconds["list"].append(taken)
+            newest, next_list = listed["analyses"][0]["id"] if listed["analyses"] else newest, time.monotonic() + 1.0
         if newest:
             seconds["status"].append(ask(connection, f"/api/analyses/{newest}")[1])
         time.sleep(ASK_EVERY_SECONDS)

@@ -61,7 +61,7 @@ def build_api(services: Services) -> APIRouter:
     store, folders, settings = services.store, services.folders, services.settings
 
     def shown(job: Job) -> AnalysisStatus:
-        return status_of(job, store.ahead(job) if job.state == "queued" else None)
+        return status_of(job, store.places([job]).get(job.id))
 
     def finished_file(id: str, name: str) -> Path:
         job = services.job(id)
@@ -93,7 +93,8 @@ def build_api(services: Services) -> APIRouter:
     def list_analyses(offset: Annotated[int, Query(ge=0, le=10**9)] = 0, limit: Annotated[int, Query(ge=1, le=200)] = 100) -> AnalysisList:
         """Lists analyses, newest first."""
         jobs, total = store.newest(offset=offset, limit=limit)
-        return AnalysisList(analyses=[shown(job) for job in jobs], total=total)
+        places = store.places(jobs)
+        return AnalysisList(analyses=[status_of(job, places.get(job.id)) for job in jobs], total=total)
 
     @api.get("/analyses/{id}", response_model=AnalysisStatus, responses=problems(404))
     def status(id: Id) -> AnalysisStatus:

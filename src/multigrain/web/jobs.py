@@ -3,6 +3,8 @@
 import secrets
 import threading
 import time
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -176,11 +178,14 @@ class JobStore:
         with self._engine.connect() as connection:
             return set(connection.execute(select(JOBS.c.id)).scalars())
 
-    def ahead(self, job: Job) -> int:
-        """How many queued jobs come before this one."""
+    def places(self, jobs: Iterable[Job]) -> dict[str, int]:
+        """For each of these jobs that is queued, how many queued ones come before it."""
+        queued = [job for job in jobs if job.state == "queued"]
+        if not queued:
+            return {}
         with self._engine.connect() as connection:
-            query = select(func.count()).where(JOBS.c.state == "queued", JOBS.c.number < job.number)
-            return int(connection.execute(query).scalar() or 0)
+            numbers = list(connection.execute(select(JOBS.c.number).where(JOBS.c.state == "queued").order_by(JOBS.c.number)).scalars())
+        return {job.id: bisect_left(numbers, job.number) for job in queued}
 
     # What workers do to it ------------------------------------------------------------------------------------------
 
