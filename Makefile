@@ -7,12 +7,14 @@ BIN := $(VENV)/bin
 
 setup: $(VENV)/.installed
 
-# Every version is pinned in requirements.lock; the package itself is installed in place, without looking further.
+# Every version is pinned in requirements.lock, which says why it is installed without dependencies and torch again with them. The package
+# itself is installed in place, without looking further.
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "multigrain needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is " + sys.version.split()[0] + ". Name another with: make PYTHON=python3.12 $(or $(MAKECMDGOALS),setup)")'
 	@echo "Making the environment in $(VENV) (about a minute and a half) ..."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --constraint requirements.lock torch
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -14,13 +14,14 @@ LEVELS = (
     ("errors", "schema"),
     ("layers", "losses", "metrics", "language", "data"),
     ("models",),
-    ("training", "evaluation"),
-    ("plots", "report", "demo"),
+    ("training", "evaluation", "video"),
+    ("plots", "report", "demo", "analysis"),
+    ("web",),
     ("cli", "__main__"),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 HEAVY = ("torch", "lightning", "h5py", "matplotlib", "transformers", "peft", "numpy", "scipy", "safetensors", "huggingface_hub")
-HEAVY += ("jsonargparse", "rich")
+HEAVY += ("jsonargparse", "rich", "av", "mediapipe", "opensmile", "pocketsphinx", "pysubs2")
 
 
 def module_name(path: Path) -> str:

@@ -21,6 +21,10 @@ class StoreError(DataError):
     """A store folder is missing, truncated, of a newer format, or does not fit the model."""
 
 
+class VideoError(DataError):
+    """A video, its sound, its subtitles or its labels cannot be read, or are larger than the limits allow."""
+
+
 class RecipeError(MultigrainError):
     """A recipe or an override names an unknown key, an unknown model, or a value out of range."""
 
@@ -31,6 +35,10 @@ class CheckpointError(MultigrainError):
 
 class TrainingError(MultigrainError):
     """Training cannot go on: the loss is not finite, the run folder cannot be written, the disk is full."""
+
+
+class ServerError(MultigrainError):
+    """The server cannot be started as asked: an unsafe address, a port or folder in use, a database that does not open."""
 
 
 def require(is_right: bool, key: str, value: object, expected: str) -> None:

@@ -343,6 +343,7 @@ def test_runs_under_bfloat16_autocast(name: str) -> None:
 
 
 def test_readout_chooses_the_utterance_within_its_context(name: str) -> None:
+    require_contract(name, "readout")
     model, batch = small_model(name), random_batch(name)
     at_end = predict(model, batch)
     sequences = {

@@ -31,7 +31,7 @@ from multigrain.data.store_format import (
 )
 from multigrain.data.store_writer import StoreWriter
 from multigrain.errors import DataError, StoreError, nearest
-from multigrain.schema import MODALITIES, SPLITS, FeatureSpec, ModalitySequence, Task, Utterance
+from multigrain.schema import MODALITIES, SPLITS, FeatureSpec, ModalitySequence, StepTimes, Task, Utterance
 
 __all__ = ["Split", "Store", "StoreWriter"]
 
@@ -64,7 +64,7 @@ class Split(BatchableSplit):
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:
-        """Each utterance's id, group, text, words, start_seconds, end_seconds; read when first asked for."""
+        """Each utterance's id, group, text, words, start_seconds, end_seconds; of a video also word_times, step_times. Read when first asked for."""
         path = self._folder / utterances_file(self.name)
         with path.open(encoding="utf-8") as file:
             records = [json.loads(line) for line in file]
@@ -166,6 +166,8 @@ class Split(BatchableSplit):
             words=None if record["words"] is None else tuple(record["words"]),
             start_seconds=record["start_seconds"],
             end_seconds=record["end_seconds"],
+            word_times=_word_times(record.get("word_times")),
+            step_times={name: StepTimes.from_dict(times) for name, times in record.get("step_times", {}).items()},
             context_key=key,
             readout=readouts[0] if len(set(readouts)) == 1 else None,  # where they differ, each is its modality's last step
         )
@@ -246,6 +248,10 @@ class Store:
                 "Ask for one of these, or convert the data set with that split."
             )
         return self.splits[name]
+
+
+def _word_times(record: list[list[float] | None] | None) -> tuple[tuple[float, float] | None, ...] | None:
+    return None if record is None else tuple(None if times is None else (times[0], times[1]) for times in record)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from multigrain.errors import StoreError
+from multigrain.errors import DataError, StoreError
 
 STORE_FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -170,3 +170,21 @@ def flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_destination(path: Path, overwrite: bool) -> None:
+    """Checks that a store may be made at a path.
+
+    Raises:
+        DataError: something is there that is not a store.
+        StoreError: a store is there and `overwrite` is False.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    is_store = path.is_dir() and ((path / MANIFEST_FILE).is_file() or not any(path.iterdir()))
+    if not is_store:
+        raise DataError(f"{path} exists and is not a store, so it is left alone. Choose another name for the store, or remove it yourself.")
+    if not overwrite:
+        raise StoreError(
+            f"There is already a store at {path}. Choose another name, delete it, or have it replaced: `--overwrite` (in Python, overwrite=True)."
+        )

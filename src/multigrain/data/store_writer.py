@@ -24,6 +24,7 @@ from multigrain.data.store_format import (
     PARTIAL_MARK,
     STORE_FORMAT_VERSION,
     TensorEntry,
+    check_destination,
     flush_folder,
     flush_to_disk,
     tensors_file,
@@ -31,7 +32,7 @@ from multigrain.data.store_format import (
     write_safetensors,
 )
 from multigrain.data.utterance_checks import check_readout, checked_features, checked_label, is_in_range
-from multigrain.errors import DataError, StoreError, nearest
+from multigrain.errors import DataError, nearest
 from multigrain.schema import MODALITIES, SPLITS, FeatureSpec, Task, Utterance
 
 logger = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class StoreWriter:
         if unknown or not self.features:
             raise DataError(f"A store has at least one of the modalities {', '.join(MODALITIES)}, and no other; got {sorted(features)}.")
         self._facts = {"source": dict(source) if source else None, "licence": licence, "extra": dict(extra or {})}
-        _check_destination(self.path, overwrite)
+        check_destination(self.path, overwrite)
         self._splits: dict[str, _SplitRows] = {}
         self._ids: dict[str, str] = {}  # id -> split
         self._nonfinite = dict.fromkeys(self.features, 0)
@@ -378,18 +379,11 @@ class StoreWriter:
             ) from error
 
 
-def _check_destination(path: Path, overwrite: bool) -> None:
-    if not path.exists() and not path.is_symlink():
-        return
-    is_store = path.is_dir() and ((path / MANIFEST_FILE).is_file() or not any(path.iterdir()))
-    if not is_store:
-        raise DataError(f"{path} exists and is not a store, so it is left alone. Choose another name for the store, or remove it yourself.")
-    if not overwrite:
-        raise StoreError(
-            f"There is already a store at {path}. Choose another name, delete it, or have it replaced: `--overwrite` (in Python, overwrite=True)."
-        )
-
-
 def _record_line(utterance: Utterance) -> bytes:
     names = ("id", "group", "text", "words", "start_seconds", "end_seconds")
-    return json.dumps({name: getattr(utterance, name) for name in names}, ensure_ascii=False).encode() + b"\n"
+    record = {name: getattr(utterance, name) for name in names}
+    if utterance.word_times is not None:
+        record["word_times"] = utterance.word_times
+    if utterance.step_times:
+        record["step_times"] = {name: times.to_dict() for name, times in utterance.step_times.items()}
+    return json.dumps(record, ensure_ascii=False).encode() + b"\n"

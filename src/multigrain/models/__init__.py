@@ -9,6 +9,7 @@ from multigrain.language.encoder import TextEncoder
 from multigrain.language.reader import TextReader
 from multigrain.models.base import MultimodalModel
 from multigrain.models.baselines.late_fusion_lstm import LateFusionLSTM
+from multigrain.models.late_fusion import LateFusion
 from multigrain.models.mcmut import MCMuT
 from multigrain.models.mmin import MMIN
 from multigrain.models.mult import MulT
@@ -23,9 +24,23 @@ MODELS: dict[str, type[MultimodalModel]] = {
     "lf_lstm": LateFusionLSTM,
     "unimodal": Unimodal,
     "pooled": Pooled,
+    "late_fusion": LateFusion,
 }
 
-__all__ = ["MMIN", "MODELS", "LateFusionLSTM", "MCMuT", "MulT", "MultimodalModel", "Pooled", "Unimodal", "build_model", "load", "model_class"]
+__all__ = [
+    "MMIN",
+    "MODELS",
+    "LateFusion",
+    "LateFusionLSTM",
+    "MCMuT",
+    "MulT",
+    "MultimodalModel",
+    "Pooled",
+    "Unimodal",
+    "build_model",
+    "load",
+    "model_class",
+]
 
 
 def model_class(name: str) -> type[MultimodalModel]:

@@ -1,0 +1,250 @@
+"""From a video, a text or stored utterances to an `Analysis`."""
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from multigrain import __version__
+from multigrain.analysis.checkpoint_facts import check_extractable, check_reads_text, facts_of
+from multigrain.analysis.explain import WORD_METHOD, explain
+from multigrain.analysis.links import words_attend
+from multigrain.analysis.result import Analysis, Interval, TranscriptOrigin, UtteranceAnalysis, WordContribution
+from multigrain.analysis.strips import strips_of
+from multigrain.analysis.variants import UtteranceInput, VariantScorer, input_from_split, input_from_utterance
+from multigrain.errors import DataError
+from multigrain.evaluation.conformal import COVERAGE, Conformal
+from multigrain.models import load
+from multigrain.models.checkpoint import fetch_checkpoint
+from multigrain.schema import MODALITIES, FeatureSpec, Utterance
+
+if TYPE_CHECKING:
+    from multigrain.data.batchable import BatchableSplit
+    from multigrain.models.base import MultimodalModel
+    from multigrain.video.extract import ExtractedVideo
+    from multigrain.video.limits import Limits
+
+Progress = Callable[[str, float], None]
+"""Called with the stage and the share of it that is done, in 0..1."""
+STAGE = "analysis"
+TITLES = {"text": "text", "audio": "voice", "vision": "face"}
+ABSENT = {"text": "no words are known", "audio": "there is no sound", "vision": "no face was found"}
+ABSENT_IN_TEXT = dict.fromkeys(MODALITIES, "only a text was given")
+
+
+def analyze(
+    video: str | Path,
+    *,
+    transcript: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    recognizer: str = "none",
+    progress: Progress | None = None,
+    limits: "Limits | None" = None,
+) -> Analysis:
+    """What a model says of a video, utterance by utterance, and why.
+
+    Args:
+        video: file with sound or pictures or both.
+        transcript: subtitles, plain text or JSON with word times; None for none.
+        checkpoint: folder, run folder or hub id of a trained model; None for the one that comes with multigrain.
+        recognizer: `none`, `pocketsphinx` or `whisper:MODEL`; used where there is no transcript.
+        progress: is told how far it is.
+        limits: on the size, length and pictures of the video.
+
+    Raises:
+        CheckpointError: the model reads features that cannot be extracted from a video.
+        MultigrainError: the video or the transcript cannot be used; the message says why.
+    """
+    from multigrain.video.extract import extract_video
+    from multigrain.video.limits import Limits
+
+    where = _checkpoint_or_default(checkpoint)
+    model = load(str(where))
+    check_extractable(model, where)
+    extracted = extract_video(video, transcript=transcript, recognizer=recognizer, limits=limits or Limits(), progress=progress)
+    return analyze_extracted(extracted, source=Path(video).name, model=model, checkpoint=where, progress=progress)
+
+
+def analyze_extracted(
+    extracted: "ExtractedVideo", *, source: str, model: "MultimodalModel", checkpoint: str | Path, progress: Progress | None = None
+) -> Analysis:
+    """What a model says of a video whose utterances were extracted already.
+
+    Args:
+        extracted: by `extract_video`.
+        source: the file's name.
+        model: loaded from `checkpoint`; its features must be those that were extracted.
+        checkpoint: where the model was loaded from, for the facts about it.
+        progress: is told how far it is.
+
+    Raises:
+        CheckpointError: the model reads other features.
+        DataError: no utterance was found.
+    """
+    check_extractable(model, checkpoint)
+    if not extracted.utterances:
+        raise DataError(
+            f"No utterance was found in {source}: nobody speaks, and it comes without a transcript. {' '.join(extracted.notes)} "
+            "Give a transcript with --transcript, or another video."
+        )
+    inputs = [(utterance, input_from_utterance(model, utterance)) for utterance in extracted.utterances]
+    made = _analysis("video", source, extracted.transcript_origin, model, checkpoint, inputs, extracted.features, progress)
+    return replace(
+        made,
+        utterances=tuple(
+            replace(one, face_share=_face_share(utterance)) if extracted.face_share is not None else one
+            for one, utterance in zip(made.utterances, extracted.utterances, strict=True)
+        ),
+        duration_seconds=extracted.duration_seconds,
+        is_transcript_reliable=extracted.is_transcript_reliable,
+        notes=(*extracted.notes, *made.notes),
+    )
+
+
+def _face_share(utterance: Utterance) -> float | None:
+    """The share of an utterance's time in which there is a face, or None where its place is not known."""
+    from multigrain.video.facial import FRAME_RATE_HZ
+
+    if utterance.start_seconds is None or utterance.end_seconds is None or utterance.end_seconds <= utterance.start_seconds:
+        return None
+    return min(1.0, len(utterance.features.get("vision", ())) / (FRAME_RATE_HZ * (utterance.end_seconds - utterance.start_seconds)))
+
+
+def analyze_text(text: str, *, checkpoint: str | Path | None = None, progress: Progress | None = None) -> Analysis:
+    """What a model says of a text alone, one utterance a line that has words.
+
+    Raises:
+        CheckpointError: the model reads no transcripts.
+        DataError: the text has no words.
+    """
+    where = _checkpoint_or_default(checkpoint)
+    model = load(str(where))
+    check_reads_text(model, where)
+    lines = [line.split() for line in text.splitlines() if line.split()]
+    if not lines:
+        raise DataError("The text has no words. Give at least one word; each line is analysed by itself.")
+    utterances = [
+        Utterance(id=f"line-{number}", split="test", group="text", features={}, text=" ".join(words), words=tuple(words))
+        for number, words in enumerate(lines, start=1)
+    ]
+    inputs = [(utterance, input_from_utterance(model, utterance)) for utterance in utterances]
+    return _analysis("text", "text", "text", model, where, inputs, {}, progress)
+
+
+def analyze_split(
+    model: "MultimodalModel", split: "BatchableSplit", indices: Sequence[int], *, checkpoint: str | Path, progress: Progress | None = None
+) -> Analysis:
+    """What a model says of some utterances of a store.
+
+    Args:
+        model: loaded from `checkpoint`.
+        split: of a store opened for the model (with its text encoder, where it has one).
+        indices: positions in the split, at least one.
+        checkpoint: where the model was loaded from, for the facts about it.
+        progress: is told how far it is.
+
+    Raises:
+        DataError: no index, or one out of range.
+    """
+    if not indices:
+        raise DataError(f"No utterance of the split {split.name!r} was chosen to be analysed. Name at least one.")
+    inputs = [(split.utterance(index), input_from_split(model, split, index)) for index in indices]
+    return _analysis("store", f"{split.name} split", "store", model, checkpoint, inputs, model.features, progress)
+
+
+def _checkpoint_or_default(checkpoint: str | Path | None) -> str | Path:
+    if checkpoint is not None:
+        return checkpoint
+    from multigrain.models.default_checkpoint import default_checkpoint
+
+    return default_checkpoint()
+
+
+def _analysis(
+    kind: Literal["video", "text", "store"],
+    source: str,
+    transcript: TranscriptOrigin,
+    model: "MultimodalModel",
+    checkpoint: str | Path,
+    inputs: Sequence[tuple[Utterance, UtteranceInput]],
+    features: Mapping[str, FeatureSpec],
+    progress: Progress | None,
+) -> Analysis:
+    scorer, conformal = VariantScorer(model), Conformal.read(fetch_checkpoint(str(checkpoint), {}))
+    found = []
+    for number, (utterance, given) in enumerate(inputs):
+        if progress is not None:
+            progress(STAGE, number / len(inputs))
+        found.append(_utterance_analysis(scorer, conformal, utterance, given, features, ABSENT_IN_TEXT if kind == "text" else ABSENT))
+    if progress is not None:
+        progress(STAGE, 1.0)
+    return Analysis(
+        source=source,
+        kind=kind,
+        task=model.task,
+        checkpoint=facts_of(checkpoint, model, has_attention=words_attend(scorer, inputs[0][1])),
+        utterances=tuple(found),
+        transcript=transcript,
+        word_method=WORD_METHOD,
+        notes=_notes(kind, model, conformal, found),
+        created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        multigrain_version=__version__,
+    )
+
+
+def _utterance_analysis(
+    scorer: VariantScorer,
+    conformal: Conformal | None,
+    utterance: Utterance,
+    given: UtteranceInput,
+    features: Mapping[str, FeatureSpec],
+    reasons: Mapping[str, str],
+) -> UtteranceAnalysis:
+    explanation = explain(scorer, given)
+    ends = None if conformal is None else conformal.interval(explanation.scores[0], given.present, COVERAGE)
+    times = utterance.word_times or ()
+    times = times if len(times) == len(given.words) else (None,) * len(given.words)
+    label = utterance.label
+    return UtteranceAnalysis(
+        id=utterance.id,
+        start_seconds=utterance.start_seconds,
+        end_seconds=utterance.end_seconds,
+        text=utterance.text or " ".join(utterance.words or ()),
+        scores=explanation.scores,
+        explained=explanation.explained,
+        interval=None if ends is None else Interval(low=ends[0], high=ends[1], coverage=COVERAGE),
+        baseline=explanation.baseline,
+        modalities=explanation.modalities,
+        subset_scores=explanation.subset_scores,
+        absent={name: reasons[name] for name in scorer.model.features if name not in given.present},
+        words=tuple(
+            WordContribution(
+                word=word,
+                contribution=explanation.words.get(place),
+                start_seconds=None if time is None else time[0],
+                end_seconds=None if time is None else time[1],
+            )
+            for place, (word, time) in enumerate(zip(given.words, times, strict=True))
+        ),
+        moments=explanation.moments,
+        links=explanation.links,
+        attention=explanation.attention,
+        strips=strips_of(utterance, features, given.step_times),
+        label=None if label is None else tuple(np.atleast_1d(np.asarray(label, dtype=np.float64)).tolist()),
+    )
+
+
+def _notes(kind: str, model: "MultimodalModel", conformal: Conformal | None, found: Sequence[UtteranceAnalysis]) -> tuple[str, ...]:
+    """What the reader has to know that no single utterance tells."""
+    notes = []
+    unread = [TITLES[name] for name in MODALITIES if name not in model.features]
+    if kind == "video" and unread:
+        notes.append(f"This model does not read the {' nor the '.join(unread)}, which had no part in the scores.")
+    if conformal is None and model.task.kind != "emotions":
+        notes.append("The scores have no intervals: this checkpoint is not calibrated (multigrain calibrate).")
+    elif conformal is not None and any(one.interval is None for one in found):
+        notes.append("Some scores have no interval: the checkpoint is not calibrated for the modalities that these utterances have.")
+    return tuple(notes)

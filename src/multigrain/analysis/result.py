@@ -1,0 +1,393 @@
+"""What an analysis finds: scores with their evidence, as plain frozen values that go into JSON and come back equal.
+
+Scores and contributions are in the label's own units (-3..3 for sentiment as MOSI has it; probabilities for emotions), times in seconds
+from the start of the video, shares in 0..1. Nothing here is rounded.
+"""
+
+import json
+import os
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from multigrain.errors import DataError
+from multigrain.schema import Task
+
+FORMAT_VERSION = 1
+
+TranscriptOrigin = Literal["subtitles", "text", "words", "recognised", "store", "none"]
+LinkMethod = Literal["attention", "interaction"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """Where the label of such an utterance lies, by split conformal prediction.
+
+    Attributes:
+        low, high: its ends, within the label's range.
+        coverage: the share of new utterances, like those that it was calibrated on, whose label lies within theirs.
+    """
+
+    low: float
+    high: float
+    coverage: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModalityContribution:
+    """What one modality did to the score of an utterance.
+
+    Attributes:
+        modality: text, audio or vision.
+        value: its exact Shapley value over the subsets of the modalities that are present; together with `baseline` they sum to the score.
+        alone: the score from this modality alone.
+        without: the score from all the others, the baseline where there are none.
+    """
+
+    modality: str
+    value: float
+    alone: float
+    without: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordContribution:
+    """What one word did to the score of an utterance.
+
+    Attributes:
+        word: as it is written in the transcript.
+        contribution: in label units; positive where the word raises the score. None where the text was not read by the model.
+        start_seconds, end_seconds: when it is said, or None where that is not known.
+    """
+
+    word: str
+    contribution: float | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Some steps of the voice or the face of an utterance.
+
+    Attributes:
+        modality: audio or vision.
+        start_step, end_step: steps start_step .. end_step - 1 of the utterance's own sequence.
+        start_seconds, end_seconds: the same in the video, or None where the steps have no times.
+    """
+
+    modality: str
+    start_step: int
+    end_step: int
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """What one stretch of the voice or the face did to the score.
+
+    Attributes:
+        span: which stretch.
+        contribution: the score less that without the stretch, in label units.
+    """
+
+    span: Span
+    contribution: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """A word that the model read together with some seconds of the voice or the face.
+
+    Attributes:
+        word: index of the word in the utterance.
+        span: the seconds.
+        effect: measured on the model: the word's contribution with the seconds there, less that with them taken away, in label units.
+            Links are ordered by its size.
+        attention: share, 0..1, of the word's attention that falls on the span, mean over layers, scales and heads; None without attention.
+        method: where the pair was looked for: among the strongest attention, or among all words and spans (models without attention).
+    """
+
+    word: int
+    span: Span
+    effect: float
+    attention: float | None = None
+    method: LinkMethod
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionMap:
+    """Where each word looked in the voice or the face.
+
+    Attributes:
+        modality: audio or vision, which answers.
+        spans: the columns, one after another.
+        weights: (word, span): the share, 0..1, of the word's attention that falls on the span, mean over layers, scales and heads; a row is
+            all 0 where the model did not read the word.
+    """
+
+    modality: str
+    spans: tuple[Span, ...]
+    weights: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """A measured course over the seconds of an utterance, to be shown under it; such as the loudness of the voice.
+
+    Attributes:
+        modality: audio or vision.
+        name: what was measured, in words.
+        unit: of the values, empty where they have none.
+        times_seconds: of each value, in the video.
+        values: None where nothing could be measured (no face).
+    """
+
+    modality: str
+    name: str
+    unit: str
+    times_seconds: tuple[float, ...]
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UtteranceAnalysis:
+    """One utterance with its score and the evidence for it.
+
+    Attributes:
+        id: unique within the analysis.
+        start_seconds, end_seconds: its place in the video, or None.
+        text: the transcript, empty where there is none.
+        scores: all scores, in the task's order: one, or one per emotion.
+        explained: index of the score that everything below explains: 0, or the most probable emotion.
+        interval: of that score, or None where the checkpoint is not calibrated for what was present.
+        baseline: the score from no modality at all.
+        modalities: those present, with what each did.
+        subset_scores: the score from each subset of them, named "text", "text + audio" ...; "none" is the baseline.
+        absent: modalities that the model reads but that were not there, with the reason.
+        words: of the transcript.
+        moments: of the voice and the face, in time order.
+        links: the strongest, strongest first; empty where the model links nothing.
+        attention: one map for the voice and one for the face, where the model has attention from words to them.
+        strips: measured courses of the voice and the face.
+        face_share: share, 0..1, of its time in which a face was found, or None where nobody looked.
+        label: of a stored utterance, where it has one.
+    """
+
+    id: str
+    scores: tuple[float, ...]
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    text: str = ""
+    explained: int = 0
+    interval: Interval | None = None
+    baseline: float = 0.0
+    modalities: tuple[ModalityContribution, ...] = ()
+    subset_scores: Mapping[str, float] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
+    words: tuple[WordContribution, ...] = ()
+    moments: tuple[Moment, ...] = ()
+    links: tuple[Link, ...] = ()
+    attention: tuple[AttentionMap, ...] = ()
+    strips: tuple[Strip, ...] = ()
+    face_share: float | None = None
+    label: tuple[float, ...] | None = None
+
+    @property
+    def score(self) -> float:
+        """The explained score."""
+        return self.scores[self.explained]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFacts:
+    """Which model said so.
+
+    Attributes:
+        name: of the checkpoint's folder or hub id, without the path.
+        model: name of the model, such as "mcmut".
+        paper: its paper, venue and year.
+        multigrain_version: that trained it.
+        features: modality -> extractor, version and width, in words.
+        text_encoder: the language model that reads the text, or None.
+        sha256: of the weights' file.
+        has_attention: whether words attend voice or face in it.
+        calibration: how the intervals were made, in words; None without.
+        card: its model card (Markdown), empty where there is none.
+    """
+
+    name: str
+    model: str
+    paper: str
+    multigrain_version: str
+    features: Mapping[str, str]
+    text_encoder: str | None
+    sha256: str
+    has_attention: bool
+    calibration: str | None = None
+    card: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """An analysis in short.
+
+    Attributes:
+        num_utterances: how many.
+        seconds: that they take together, or None where times are not known.
+        mean_scores: (label,) mean of the scores, weighed by the utterances' seconds where they are known.
+        highest, lowest: index of the utterance with the highest and the lowest score; the first of the scores, for emotions.
+        modalities: modality -> mean over utterances of the contribution's size (absolute Shapley value).
+    """
+
+    num_utterances: int
+    seconds: float | None
+    mean_scores: tuple[float, ...]
+    highest: int
+    lowest: int
+    modalities: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """All that was found out about a video, a text, or utterances of a store.
+
+    Attributes:
+        source: name of the file, without its folder; "text" for a text alone.
+        kind: what was analysed.
+        duration_seconds: of the video, or None.
+        task: what the scores are.
+        checkpoint: which model said so.
+        utterances: in time order, at least one.
+        transcript: where the words come from.
+        is_transcript_reliable: False for words that were recognised by a last resort and are often wrong.
+        word_method: how the words' contributions were computed, in words.
+        notes: what the reader has to know, such as a modality that could not be used.
+        created: ISO date and time.
+        multigrain_version: that made the analysis.
+    """
+
+    source: str
+    kind: Literal["video", "text", "store"]
+    task: Task
+    checkpoint: CheckpointFacts
+    utterances: tuple[UtteranceAnalysis, ...]
+    duration_seconds: float | None = None
+    transcript: TranscriptOrigin = "none"
+    is_transcript_reliable: bool = True
+    word_method: str = ""
+    notes: tuple[str, ...] = ()
+    created: str = ""
+    multigrain_version: str = ""
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """What each score of an utterance is called."""
+        return self.task.emotions if self.task.kind == "emotions" else ("sentiment",)
+
+    @property
+    def summary(self) -> Summary:
+        """The analysis in short."""
+        lengths = [one.end_seconds - one.start_seconds for one in self.utterances if one.start_seconds is not None and one.end_seconds is not None]
+        is_timed = len(lengths) == len(self.utterances) and sum(lengths) > 0
+        weights = lengths if is_timed else [1.0] * len(self.utterances)
+        order = sorted(range(len(self.utterances)), key=lambda index: self.utterances[index].scores[0])
+        names = dict.fromkeys(part.modality for one in self.utterances for part in one.modalities)
+        return Summary(
+            num_utterances=len(self.utterances),
+            seconds=sum(lengths) if is_timed else None,
+            mean_scores=tuple(
+                sum(weight * one.scores[place] for weight, one in zip(weights, self.utterances, strict=True)) / sum(weights)
+                for place in range(len(self.score_names))
+            ),
+            highest=order[-1],
+            lowest=order[0],
+            modalities={
+                name: sum(abs(part.value) for one in self.utterances for part in one.modalities if part.modality == name) / len(self.utterances)
+                for name in names
+            },
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, with the format's version and, for readers of the JSON, the summary."""
+        return {"format_version": FORMAT_VERSION, **_plain(self), "summary": _plain(self.summary)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Analysis":
+        """The inverse of `to_dict`.
+
+        Raises:
+            DataError: of a newer format, or not an analysis.
+        """
+        version = values.get("format_version") if isinstance(values, Mapping) else None
+        if version != FORMAT_VERSION:
+            raise DataError(
+                f"This is no analysis that this multigrain can read: expected format_version {FORMAT_VERSION}, got {version!r}. "
+                "Analyse the video again, or update multigrain."
+            )
+        try:
+            return _build(cls, {name: value for name, value in values.items() if name not in ("format_version", "summary")})
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise DataError(f"This analysis is damaged ({error}). Analyse the video again.") from error
+
+    def write_json(self, path: str | os.PathLike[str]) -> Path:
+        """Writes it as a JSON file, whole or not at all; returns the file."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(target.name + ".part")
+        beside.write_text(json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(beside, target)
+        return target
+
+    @classmethod
+    def read_json(cls, path: str | os.PathLike[str]) -> "Analysis":
+        """Reads what `write_json` wrote.
+
+        Raises:
+            DataError: no such file, not JSON, or not an analysis of this format.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read as an analysis ({error}). Expected a file that `multigrain analyze --json` wrote.") from error
+
+
+# Plain values and back ----------------------------------------------------------------------------------------------
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """A value of the annotated type out of plain JSON values; unknown keys are an error."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return None if value is None else _build(next(part for part in inner if part is not type(None)), value)
+    if origin is tuple:
+        return tuple(_build(inner[0], item) for item in value)
+    if origin is Mapping:
+        return {key: _build(inner[1], item) for key, item in value.items()}
+    if is_dataclass(kind) and isinstance(kind, type):
+        hints = get_type_hints(kind)
+        unknown = sorted(set(value) - set(hints))
+        if unknown:
+            raise ValueError(f"{kind.__name__} has no {unknown[0]!r}")
+        return kind(**{name: _build(hints[name], item) for name, item in value.items()})
+    return float(value) if kind is float else value  # other writers of JSON write 1.0 as 1
+
+
+# Reading ------------------------------------------------------------------------------------------------------------
+
+
+def strongest_words(utterance: UtteranceAnalysis, count: int) -> list[WordContribution]:
+    """The words that did most to the score, in either direction, strongest first; none of those without a contribution."""
+    known = [word for word in utterance.words if word.contribution is not None]
+    return sorted(known, key=lambda word: -abs(word.contribution or 0.0))[:count]

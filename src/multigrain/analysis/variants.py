@@ -1,0 +1,218 @@
+"""One utterance with parts of it taken away, and what the model says then: the ground that every explanation stands on.
+
+Taken away are whole modalities, words (with all their pieces) or steps of the voice or the face. What is left moves together, as where frames
+are missing (docs/decisions/missing-modalities.md), so that the model sees a shorter utterance and no hole.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from multigrain.evaluation.missing_frames import keep_steps, keep_tokens
+from multigrain.language.encoder import TextEncoder
+from multigrain.language.pieces import NO_WORD
+from multigrain.schema import Batch, FeatureSpec, ModalitySequence, StepTimes, Utterance
+
+if TYPE_CHECKING:
+    from multigrain.data.batchable import BatchableSplit
+    from multigrain.models.base import MultimodalModel
+
+ROWS = 16
+"""Variants that are predicted together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UtteranceInput:
+    """An utterance as a model reads it, with the words that its text steps belong to.
+
+    Attributes:
+        batch: of this one utterance, with the modalities that the model reads and the data have.
+        words: of the transcript; "step 0" ... where the text has vectors but no words are known.
+        word_of_step: index of the word that each text step is (a piece) of; -1 for special tokens. Empty without text.
+        step_times: when the steps of the voice and the face are in the video, where known.
+    """
+
+    batch: Batch
+    words: tuple[str, ...]
+    word_of_step: Int[np.ndarray, " step"]
+    step_times: Mapping[str, StepTimes] = field(default_factory=dict)
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The modalities that are there, in the order text, audio, vision."""
+        return tuple(name for name, sequence in self.batch.modalities.items() if bool(sequence.mask.any()))
+
+    @property
+    def words_read(self) -> list[int]:
+        """The words that reach the model: all, but for those beyond what its language model takes."""
+        return sorted(set(self.word_of_step.tolist()) - {NO_WORD})
+
+    def num_steps(self, modality: str) -> int:
+        """Real steps of a modality; 0 where it is absent."""
+        sequence = self.batch.modalities.get(modality)
+        return 0 if sequence is None else int(sequence.mask.sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What is left of an utterance.
+
+    Attributes:
+        modalities: those that stay; None for all that are there.
+        without_words: words that are taken away.
+        without_steps: (modality, start, end): steps start .. end - 1 that are taken away.
+    """
+
+    modalities: frozenset[str] | None = None
+    without_words: frozenset[int] = frozenset()
+    without_steps: tuple[tuple[str, int, int], ...] = ()
+
+
+WHOLE = Variant()
+
+
+def input_from_split(model: "MultimodalModel", split: "BatchableSplit", index: int) -> UtteranceInput:
+    """An utterance of a store.
+
+    Args:
+        model: that is to be explained.
+        split: of a store opened for the model.
+        index: position in the split.
+    """
+    from multigrain.data.language_split import words_of
+
+    batch = split.batch([index], [name for name in model.features if name in split.modalities])
+    steps = 0 if batch.text is None else int(batch.text.mask.sum())
+    words, utterance = tuple(words_of(split.records[index])), split.utterance(index)
+    if batch.tokens is not None:
+        word_of_step = batch.tokens.word[0, :steps].numpy()
+    else:
+        words = words if not steps or len(words) == steps else tuple(f"step {step}" for step in range(steps))
+        word_of_step = np.arange(steps)
+    return UtteranceInput(batch=batch, words=words, word_of_step=word_of_step, step_times=known_times(utterance, model.features))
+
+
+def input_from_utterance(model: "MultimodalModel", utterance: Utterance) -> UtteranceInput:
+    """An utterance of a video: its transcript through the model's language model, its voice and face as they were extracted."""
+    words = utterance.words if utterance.words is not None else tuple((utterance.text or "").split())
+    sequences: dict[str, ModalitySequence | None] = {}
+    tokens, word_of_step = None, np.zeros(0, np.int64)
+    if "text" in model.features and model.text_encoder is not None:
+        table = model.text_encoder.reader.pieces.split([list(words)])
+        sequences["text"], tokens, word_of_step = table.sequence(np.zeros(1, np.int64)), table.tokens(np.zeros(1, np.int64)), table.word
+    for name in model.features:
+        if name in utterance.features and name != "text" and len(utterance.features[name]):
+            values = torch.from_numpy(np.asarray(utterance.features[name], dtype=np.float32))[None]
+            sequences[name] = ModalitySequence.from_lengths(values, torch.tensor([values.shape[1]]))
+    batch = Batch(ids=(utterance.id,), groups=(utterance.group,), tokens=tokens).with_modalities(sequences)
+    return UtteranceInput(batch=batch, words=tuple(words), word_of_step=word_of_step, step_times=known_times(utterance, model.features))
+
+
+def known_times(utterance: Utterance, features: Mapping[str, FeatureSpec]) -> dict[str, StepTimes]:
+    """When an utterance's steps are: as it says itself, else at their extractor's rate from its beginning on; of context, nothing is known."""
+    times = dict(utterance.step_times)
+    for name, spec in features.items():
+        if name not in times and name in utterance.features and spec.rate_hz and utterance.start_seconds is not None and utterance.readout is None:
+            times[name] = StepTimes(spec.rate_hz, ((utterance.start_seconds, len(utterance.features[name])),))
+    return times
+
+
+def variant_batch(given: UtteranceInput, variants: Sequence[Variant]) -> Batch:
+    """The variants of an utterance as the rows of a batch."""
+    count, tokens = len(variants), given.batch.tokens
+    sequences: dict[str, ModalitySequence] = {}
+    for name, sequence in given.batch.modalities.items():
+        kept = torch.stack([_kept(given, variant, name, sequence.mask[0]) for variant in variants])
+        rows = ModalitySequence(sequence.features.expand(count, -1, -1), sequence.mask.expand(count, -1), sequence.readout.expand(count))
+        if name == "text" and tokens is not None:  # cached states know the words that are gone: they are made anew
+            rows = replace(rows, features=rows.features[..., :0])
+            tokens = keep_tokens(replace(tokens, ids=tokens.ids.expand(count, -1), mask=rows.mask, word=tokens.word.expand(count, -1)), kept)
+        sequences[name] = keep_steps(rows, kept)
+    names = tuple(str(row) for row in range(count))
+    return Batch(ids=names, tokens=tokens).with_modalities(sequences)
+
+
+def _kept(given: UtteranceInput, variant: Variant, modality: str, mask: Bool[Tensor, " time"]) -> Bool[Tensor, " time"]:
+    if variant.modalities is not None and modality not in variant.modalities:
+        return torch.zeros_like(mask)
+    kept = mask.clone()
+    for name, start, end in variant.without_steps:
+        if name == modality:
+            kept[start:end] = False
+    if modality == "text" and variant.without_words:
+        steps = len(given.word_of_step)
+        kept[:steps] &= torch.from_numpy(~np.isin(given.word_of_step, list(variant.without_words)))
+        if not bool((kept[:steps] & torch.from_numpy(given.word_of_step != NO_WORD)).any()):
+            kept[:] = False  # special tokens around nothing are no text
+    return kept
+
+
+class VariantScorer:
+    """A model's scores for variants of utterances; equal texts go through its language model once.
+
+    Args:
+        model: a trained model, on any device.
+    """
+
+    def __init__(self, model: "MultimodalModel"):
+        self.model = model.eval()
+        self._text_encoder = None if model.text_encoder is None else _RememberingEncoder(model.text_encoder)
+
+    def scores(self, given: UtteranceInput, variants: Sequence[Variant]) -> Float[np.ndarray, "variant label"]:
+        """The scores of each variant, in the label's units."""
+        found = [np.zeros((0, self.model.task.label_dim))]
+        for start in range(0, len(variants), ROWS):
+            batch = variant_batch(given, variants[start : start + ROWS])
+            with self.remembering():
+                found.append(self.model.predict(batch).double().cpu().numpy())
+        return np.concatenate(found)
+
+    def remembering(self) -> "_Swap":
+        """Within it the model's language model answers from memory where it has read a text before."""
+        return _Swap(self.model, self._text_encoder)
+
+    def forget(self) -> None:
+        """Empties the memory of texts, between one utterance and the next."""
+        if self._text_encoder is not None:
+            self._text_encoder.states.clear()
+
+
+class _Swap:
+    """Puts another text encoder into a model for a while."""
+
+    def __init__(self, model: "MultimodalModel", encoder: TextEncoder | None):
+        self._model, self._encoder, self._own = model, encoder, model.text_encoder
+
+    def __enter__(self) -> None:
+        self._model.text_encoder = self._encoder
+
+    def __exit__(self, *_: object) -> None:
+        self._model.text_encoder = self._own
+
+
+class _RememberingEncoder(TextEncoder):
+    """A language model that reads each text once; without gradients."""
+
+    def __init__(self, encoder: TextEncoder):
+        nn.Module.__init__(self)
+        self.reader = encoder.reader
+        self._encoder = [encoder]  # in a list, so that torch does not take it for a part of this module
+        self.states: dict[bytes, Tensor] = {}
+
+    @torch.no_grad()
+    def forward(self, ids: Int[Tensor, "batch token"], mask: Bool[Tensor, "batch token"]) -> Float[Tensor, "batch token dim"]:
+        keys = [row[real].cpu().numpy().tobytes() for row, real in zip(ids, mask, strict=True)]
+        new = {key: row for row, key in enumerate(keys) if key not in self.states}
+        if new:
+            rows = list(new.values())
+            for key, row, states in zip(new, rows, self._encoder[0](ids[rows], mask[rows]), strict=True):
+                self.states[key] = states[mask[row]]
+        answer = torch.zeros(*ids.shape, self.reader.width, device=ids.device)
+        for row, key in enumerate(keys):
+            answer[row][mask[row]] = self.states[key]
+        return answer

@@ -1,0 +1,166 @@
+"""`multigrain extract`: videos to a store of utterances with words, voice and face."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from multigrain.errors import VideoError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from multigrain.video.many import Extraction
+
+SOME_FAILED = 1
+SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".wav", ".mp3", ".flac", ".m4a", ".ogg")
+"""Files of a folder that are taken for videos or sound."""
+TRANSCRIPT_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".json", ".txt")
+"""In the order in which they are preferred where a folder has several for one video."""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("extract")(extract)
+
+
+def extract(
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video or sound files, or folders of them.")],
+    out: Annotated[Path, typer.Option("--out", metavar="STORE", help="The store to make, by custom NAME.store.")],
+    transcript: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="What is said: .srt, .vtt, .ass, .txt, or .json with word times. A folder of files named as the videos are."
+        ),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(metavar="CSV", help="Columns file, start, end, label, split: makes a training store.")] = None,
+    label_range: Annotated[tuple[float, float], typer.Option("--range", metavar="LOW HIGH", help="The labels' range.")] = (-3.0, 3.0),
+    recognizer: Annotated[str, typer.Option(help="Without transcript: whisper:MODEL, pocketsphinx (unreliable) or none.")] = "none",
+    workers: Annotated[int, typer.Option(min=1, help="Videos at once, each in a process of its own.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted extraction to the same store.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is already there.")] = False,
+    max_minutes: Annotated[float, typer.Option(min=0.01, help="Longer videos are refused.")] = 240.0,
+) -> None:
+    """Extracts the utterances of videos with their words, voice and face. A video that fails is one line of the summary (exit code 1)."""
+    from multigrain.schema import Task
+    from multigrain.video.labels import read_labels
+    from multigrain.video.limits import Limits
+    from multigrain.video.many import extract_store
+
+    if label_range[0] >= label_range[1]:
+        raise VideoError(f"--range {label_range[0]:g} {label_range[1]:g}: expected the lowest label and then the highest, such as --range -3 3.")
+    files = _files(videos)
+    chosen = None if labels is None else read_labels(labels, files)
+    console = _console()
+    with _bars(console, len(files) if chosen is None else len(chosen)) as (show, done):
+        made = extract_store(
+            files,
+            out,
+            transcripts=_transcripts(transcript, files),
+            labels=chosen,
+            task=Task(minimum=label_range[0], maximum=label_range[1]),
+            recognizer=recognizer,
+            workers=workers,
+            resume=resume,
+            overwrite=overwrite,
+            limits=Limits(duration_seconds=max_minutes * 60),
+            progress=show,
+            on_done=done,
+        )
+    _print_summary(made, console)
+    if made.store is None:
+        raise VideoError(f"None of the {len(made.failures)} videos could be extracted, and no store was made. The reasons are above.")
+    if made.failures:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _files(given: Sequence[Path]) -> list[Path]:
+    """The named files, and those of the named folders by their endings."""
+    files: list[Path] = []
+    for path in given:
+        path = path.absolute()
+        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()) if path.is_dir() else [path]
+        if not inside:
+            raise VideoError(f"The folder {path} holds no video: expected files that end with {', '.join(SUFFIXES)}.")
+        files += inside
+    return list(dict.fromkeys(files))
+
+
+def _transcripts(given: Path | None, videos: Sequence[Path]) -> dict[Path, Path]:
+    """The transcript of each video that has one."""
+    if given is None:
+        return {}
+    if not given.is_dir():
+        if len(videos) > 1:
+            raise VideoError(
+                f"--transcript {given} is one file for {len(videos)} videos. Name a folder with one file a video, named as the video is."
+            )
+        return {videos[0]: given.absolute()}
+    found = {}
+    for video in videos:
+        candidates = [given.absolute() / f"{video.stem}{suffix}" for suffix in TRANSCRIPT_SUFFIXES]
+        chosen = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if chosen is not None:
+            found[video] = chosen
+    if not found:
+        raise VideoError(f"The folder {given} holds no transcript for any of the {len(videos)} videos. Expected such as {videos[0].stem}.srt.")
+    return found
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+@contextmanager
+def _bars(console: "Console", num_videos: int) -> Iterator[tuple[Any, Any]]:
+    """A bar for all videos and one for each that is being worked on."""
+    from rich.markup import escape
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), console=console, transient=True) as bar:
+        total = bar.add_task("videos", total=num_videos)
+        running: dict[Path, Any] = {}
+        shares: dict[Path, dict[str, float]] = {}
+
+        def show(video: Path, stage: str, share: float) -> None:
+            if video not in running:
+                running[video] = bar.add_task(escape(video.name), total=1.0)
+            shares.setdefault(video, {})[stage] = share
+            bar.update(running[video], completed=min(shares[video].values()))
+
+        def done(video: Path, reason: str | None) -> None:
+            if video in running:
+                bar.remove_task(running.pop(video))
+            bar.advance(total)
+
+        yield show, done
+
+
+def _print_summary(made: "Extraction", console: "Console") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if made.videos:
+        table = Table("video", "seconds", "utterances", "face", "words from", "notes", box=None, pad_edge=False)
+        for facts in made.videos:
+            face = "no picture" if facts["face_share"] is None else f"{100 * facts['face_share']:.0f} %"
+            origin = facts["transcript_origin"] + ("" if facts["is_transcript_reliable"] else ", unreliable")
+            row = (facts["file"], f"{facts['duration_seconds']:.1f}", str(facts["utterances"]), face, origin, " ".join(facts["notes"]))
+            table.add_row(*(Text(cell) for cell in row))
+        Console().print(table)
+    for failure in made.failures:
+        console.print(Text(f"FAILED {failure.video}: {failure.reason}"), soft_wrap=not console.is_terminal)
+    counts = f"{len(made.videos)} of {len(made.videos) + len(made.failures)} videos"
+    if made.store is not None:
+        reused = f" ({made.num_reused} of them done before)" if made.num_reused else ""
+        typer.echo(f"{made.store}: {made.num_utterances} utterances of {counts}{reused}. Examine it: multigrain data doctor {made.store}")
+    if made.parts is not None and made.store is not None:
+        console.print(
+            Text(f"What is done is kept in {made.parts}: mend the failed videos and run again with --resume --overwrite, or delete that folder."),
+            soft_wrap=not console.is_terminal,
+        )

@@ -1,0 +1,1 @@
+"""Videos to utterances: decoding, transcript, word times, voice and face."""

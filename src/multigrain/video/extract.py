@@ -1,0 +1,258 @@
+"""From one video to utterances: words with their times, voice and face.
+
+    extracted = extract_video("talk.mp4", transcript="talk.srt")
+    for utterance in extracted.utterances:
+        print(utterance.start_seconds, utterance.text, utterance.features["audio"].shape)
+
+Sound and pictures are read side by side, piece by piece: what stays in memory is a few numbers a second.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from multigrain.data.readers.transcripts import WORDS
+from multigrain.schema import MODALITIES, FeatureSpec, StepTimes, Utterance
+from multigrain.video import acoustic, facial
+from multigrain.video.face_tracking import FaceTracker
+from multigrain.video.limits import Limits
+from multigrain.video.media import Media, inspect_media, pictures, sound_blocks
+from multigrain.video.recognition import check_recognizer
+from multigrain.video.segment import Segment
+from multigrain.video.sound import Sound
+from multigrain.video.speech import SpeechDetector, Stretch
+from multigrain.video.transcript import clean_text, read_transcript
+from multigrain.video.words import GivenSegment, Heard, find_segments
+
+TranscriptOrigin = Literal["subtitles", "text", "words", "recognised", "none"]
+Progress = Callable[[str, float], None]
+"""Called with the stage and the share of it that is done, in 0..1; from more than one thread, though never at once."""
+
+STAGES: tuple[str, ...] = ("sound", "faces", "words")
+FEATURES: dict[str, FeatureSpec] = {"text": WORDS, "audio": acoustic.ACOUSTIC_SPEC, "vision": facial.FACIAL_SPEC}
+"""What extraction computes: words for a language model, voice and face."""
+
+_QUEUE_SECONDS = 2.0  # how often the share that is done is reported, in seconds of the video
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractedVideo:
+    """What was found in one video.
+
+    Attributes:
+        utterances: in the order of time, split `test`, group and id from the file's name. `features` has `text` (words without vectors,
+            for a language model), `audio` and `vision` where they are there; `step_times` says when each frame is.
+        features: where each modality's features come from; those that an utterance of this video has.
+        word_times: per utterance, start and end in seconds of each of its words; None where a word was not found in the sound.
+        duration_seconds: of the video.
+        face_share: share of the looked-at pictures that show a face; None for a file without picture.
+        transcript_origin: `subtitles`, `text` (placed by alignment), `words` (given with times), `recognised` or `none`.
+        is_transcript_reliable: False for text that pocketsphinx recognised: a last resort whose words are often wrong.
+        notes: what the user should know, a sentence each.
+        seconds: time that each part of the work took. Sound and faces are worked on side by side, so that the sum is more than the whole.
+    """
+
+    utterances: tuple[Utterance, ...]
+    features: Mapping[str, FeatureSpec]
+    word_times: tuple[tuple[tuple[float, float] | None, ...], ...]
+    duration_seconds: float
+    face_share: float | None
+    transcript_origin: TranscriptOrigin
+    is_transcript_reliable: bool
+    notes: list[str]
+    seconds: Mapping[str, float]
+
+
+@dataclass
+class _Faces:
+    """Frames of the face: the steps at which there is one, their features, and how many steps were looked at."""
+
+    steps: Int[np.ndarray, " step"]
+    frames: Float[np.ndarray, "step 35"]
+    num_looked_at: int = 0
+    last_second: float = 0.0
+
+
+@dataclass
+class _Clock:
+    """Seconds that each part of the work took."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        """Adds the time that the block takes."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - begin
+
+
+def extract_video(
+    path: str | Path,
+    *,
+    transcript: str | Path | None = None,
+    recognizer: str = "none",
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    progress: Progress | None = None,
+    segments: Sequence[GivenSegment] | None = None,
+) -> ExtractedVideo:
+    """Everything that can be found in one video or sound file.
+
+    Args:
+        path: the file; mp4, mov, mkv, webm, avi, mpg, wav, mp3, flac and others that ffmpeg reads.
+        transcript: subtitles (.srt, .vtt, .ass), plain text (.txt), or words with times (.json).
+        recognizer: what to do without transcript: `none`, `whisper:MODEL` (a name or folder of faster-whisper) or `pocketsphinx`.
+        limits: what is refused.
+        progress: told how far each of `STAGES` is.
+        segments: the utterances, where they are known, such as from a table of labels; by default they are found.
+
+    Raises:
+        VideoError: the file or its transcript cannot be read or exceeds a limit, or a library that it needs is missing.
+    """
+    check_recognizer(recognizer)
+    media = inspect_media(path, limits)
+    given = None if transcript is None else read_transcript(transcript, limits)
+    tell, clock, stop = progress or (lambda stage, share: None), _Clock(), Event()
+    with Sound() as sound, ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(_look, media, clock, tell, stop) if media.has_picture else None
+        try:
+            needs_speech = (segments is None and (given is None or given.origin == "text")) or bool(given and given.origin == "text")
+            frames, speech = _hear(media, sound, clock, tell, needs_speech) if media.has_sound else (None, [])
+            duration = max(media.duration_seconds or 0.0, sound.duration_seconds)
+            if media.duration_seconds is None and looking is not None:
+                duration = max(duration, looking.result().last_second)
+            with clock.of("words"):
+                heard = Heard(sound if media.has_sound else None, speech, duration)
+                found = find_segments(heard, given, recognizer, segments, lambda share: tell("words", share))
+            tell("words", 1.0)
+            faces = None if looking is None else looking.result()
+        except BaseException:
+            stop.set()
+            raise
+    notes = [*media.notes, *(given.notes if given else []), *found.notes, *_notes(media, faces, sound.duration_seconds)]
+    name = clean_text(media.path.stem) or "video"
+    utterances = tuple(_utterance(f"{name}_{number}", name, segment, frames, faces) for number, segment in enumerate(found.segments))
+    used = {modality for utterance in utterances for modality in utterance.features}
+    return ExtractedVideo(
+        utterances=utterances,
+        features={modality: FEATURES[modality] for modality in MODALITIES if modality in used},
+        word_times=tuple(segment.word_times for segment in found.segments),
+        duration_seconds=duration,
+        face_share=None if faces is None else len(faces.steps) / max(1, faces.num_looked_at),
+        transcript_origin=found.origin,
+        is_transcript_reliable=found.is_reliable,
+        notes=notes,
+        seconds=dict(clock.seconds),
+    )
+
+
+def _hear(media: Media, sound: Sound, clock: _Clock, tell: Progress, needs_speech: bool) -> tuple[Float[np.ndarray, "step 25"], list[Stretch]]:
+    """Reads the sound once: keeps it on disk, and gives the voice's frames and, where asked for, where somebody speaks."""
+    stream, detector = acoustic.AcousticStream(), SpeechDetector() if needs_speech else None
+    frames, blocks, told = [], sound_blocks(media), 0.0
+    while True:
+        with clock.of("decode sound"):
+            block = next(blocks, None)
+        if block is None:
+            break
+        sound.write(block)
+        with clock.of("acoustic"):
+            frames.append(stream.push(block))
+        if detector is not None:
+            with clock.of("voice activity"):
+                detector.push(block)
+        if sound.duration_seconds - told > _QUEUE_SECONDS:
+            told = sound.duration_seconds
+            tell("sound", min(1.0, told / (media.duration_seconds or media.limits.duration_seconds)))
+    with clock.of("acoustic"):
+        frames.append(stream.finish())
+    tell("sound", 1.0)
+    return np.concatenate(frames), [] if detector is None else detector.finish()
+
+
+def _look(media: Media, clock: _Clock, tell: Progress, stop: Event) -> _Faces:
+    """Reads the pictures once and follows the face through them."""
+    with clock.of("load face mesh"):
+        tracker = FaceTracker()
+    steps: list[int] = []
+    frames: list[np.ndarray] = []
+    num_looked_at, told, second = 0, 0.0, 0.0
+    shown = pictures(media, facial.FRAME_RATE_HZ)
+    with tracker:
+        while not stop.is_set():
+            with clock.of("decode picture"):
+                picture = next(shown, None)
+            if picture is None:
+                break
+            second = picture.steps.stop / facial.FRAME_RATE_HZ
+            num_looked_at += len(picture.steps)
+            with clock.of("faces"):
+                landmarks = tracker.follow(picture.pixels, picture.steps.start / facial.FRAME_RATE_HZ)
+            if landmarks is not None:
+                height, width = picture.pixels.shape[:2]
+                steps += picture.steps
+                frames += [facial.face_geometry(landmarks[None], width, height)[0]] * len(picture.steps)
+            if second - told > _QUEUE_SECONDS:
+                told = second
+                tell("faces", min(1.0, second / (media.duration_seconds or media.limits.duration_seconds)))
+    tell("faces", 1.0)
+    found = np.stack(frames) if frames else np.zeros((0, facial.FACIAL_SPEC.dim), np.float32)
+    return _Faces(np.array(steps, np.int64), facial.without_median(found), num_looked_at, second)
+
+
+def _utterance(identifier: str, group: str, segment: Segment, frames: np.ndarray | None, faces: _Faces | None) -> Utterance:
+    features: dict[str, np.ndarray] = {}
+    times: dict[str, StepTimes] = {}
+    if segment.words:
+        features["text"] = np.zeros((len(segment.words), 0), np.float32)
+    if frames is not None:
+        first, last = _steps_within(segment, acoustic.FRAME_RATE_HZ)
+        steps = np.arange(first, max(first, min(last, len(frames))))
+        if len(steps):
+            features["audio"], times["audio"] = frames[steps], StepTimes.of_steps(acoustic.FRAME_RATE_HZ, steps)
+    if faces is not None:
+        first, last = _steps_within(segment, facial.FRAME_RATE_HZ)
+        low, high = np.searchsorted(faces.steps, [first, last])
+        if high > low:
+            features["vision"], times["vision"] = faces.frames[low:high].copy(), StepTimes.of_steps(facial.FRAME_RATE_HZ, faces.steps[low:high])
+    return Utterance(
+        id=identifier,
+        split="test",
+        group=group,
+        features=features,
+        text=" ".join(segment.words) or None,
+        words=segment.words or None,
+        start_seconds=segment.start,
+        end_seconds=segment.end,
+        word_times=segment.word_times if segment.words else None,
+        step_times=times,
+    )
+
+
+def _steps_within(segment: Segment, rate_hz: float) -> tuple[int, int]:
+    """The first of the grid's steps that begins within the segment, and the one after the last."""
+    return int(np.ceil(segment.start * rate_hz - 1e-6)), int(np.ceil(segment.end * rate_hz - 1e-6))
+
+
+def _notes(media: Media, faces: _Faces | None, sound_seconds: float) -> list[str]:
+    notes = []
+    if not media.has_sound:
+        notes.append("The file has no sound: there is no voice, and words cannot be placed in time.")
+    if faces is None:
+        notes.append("The file has no picture: there is no face.")
+    elif not len(faces.steps):
+        notes.append("No human face was found in the picture.")
+    decoded = max(sound_seconds, 0.0 if faces is None else faces.last_second)
+    if media.duration_seconds is not None and decoded < 0.9 * media.duration_seconds - 1.0:
+        notes.append(f"The header says {media.duration_seconds:.1f} s, but only {decoded:.1f} s can be decoded: the file seems to be cut short.")
+    return notes

@@ -1,0 +1,273 @@
+"""A video or sound file: what it holds by its header, and its sound and pictures piece by piece, so that memory does not grow with its length.
+
+Times are seconds from the file's own beginning, the same for sound and pictures, whatever either of them starts with.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from multigrain.errors import VideoError
+from multigrain.video.limits import Limits
+from multigrain.video.parts import import_part
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+SAMPLE_RATE_HZ = 16_000
+FORMATS = (
+    *("mov", "mp4", "m4a", "3gp", "matroska", "webm", "avi", "mpeg", "mpegts", "mpegvideo", "flv", "asf", "ogg", "m4v", "h264", "hevc"),
+    *("wav", "w64", "mp3", "flac", "aac", "aiff"),
+)
+"""Containers that are opened at all. Lists of other files (playlists, image sequences) are not: they could name any file of this machine."""
+
+_BLOCK_SAMPLES = 5 * SAMPLE_RATE_HZ
+_GAP_SECONDS = 0.1  # a larger gap between two pieces of sound is filled with silence; smaller ones are rounding of their time stamps
+_HELD_SECONDS = 1.0  # how long a picture stands for what is shown when no other follows
+_LONGEST_SIDE = 960  # pixels; larger pictures are made smaller before faces are looked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Media:
+    """What a file holds, by its header.
+
+    Attributes:
+        path: the file, absolute.
+        duration_seconds: of the whole; None where the header does not say.
+        has_sound, has_picture: whether there is a track of it; a cover picture of a sound file does not count.
+        width, height: of the picture in pixels, as it is stored; 0 without picture.
+        notes: what the user should know.
+    """
+
+    path: Path
+    duration_seconds: float | None
+    has_sound: bool
+    has_picture: bool
+    width: int
+    height: int
+    limits: Limits
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture and the steps of the regular grid that it is shown at.
+
+    Attributes:
+        steps: numbers k of the grid, at k / rate_hz seconds.
+        pixels: (height, width, 3) RGB, upright.
+    """
+
+    steps: range
+    pixels: UInt8[np.ndarray, "height width 3"]
+
+
+def inspect_media(path: str | Path, limits: Limits) -> Media:
+    """Reads a file's header and refuses what exceeds the limits, before anything is decoded.
+
+    Raises:
+        VideoError: there is no such file, it is not a video or sound file, is damaged, or is larger than allowed.
+    """
+    path = Path(path).absolute()
+    with _opened(path, limits) as container:
+        if len(container.streams) > limits.streams:
+            raise VideoError(
+                f"{path} has {len(container.streams)} tracks; at most {limits.streams} are allowed. Keep one of sound and one of picture."
+            )
+        sound, picture = _best(container, "audio"), _best(container, "video")
+        if sound is None and picture is None:
+            raise VideoError(
+                f"{path} holds neither sound nor picture that can be decoded. Check that it is the right file, or export it again as mp4."
+            )
+        duration = None if container.duration is None else container.duration / 1_000_000
+        if duration is not None and duration > limits.duration_seconds:
+            raise VideoError(_too_long(path, f"lasts {duration:.0f} s by its header", limits))
+        width, height = (0, 0) if picture is None else (picture.codec_context.width, picture.codec_context.height)
+        if width * height > limits.pixels:
+            raise VideoError(
+                f"{path} has pictures of {width} x {height} pixels; at most {limits.pixels} in all (such as 4096 x 2304) are allowed. Export it "
+                "at a smaller size; faces need no more than 720 lines."
+            )
+        notes = [_several(container, kind, name) for kind, name in (("audio", "sound"), ("video", "picture")) if len(_tracks(container, kind)) > 1]
+        return Media(
+            path=path,
+            duration_seconds=duration,
+            has_sound=sound is not None,
+            has_picture=picture is not None,
+            width=width,
+            height=height,
+            limits=limits,
+            notes=notes,
+        )
+
+
+def sound_blocks(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
+    """The sound at 16 kHz in one channel, in -1..1, in pieces of five to ten seconds; silence where the track has a gap.
+
+    Raises:
+        VideoError: nothing of it can be decoded, or it lasts longer than allowed, whatever the header says.
+    """
+    collected: list[np.ndarray] = []
+    for piece in _sound_pieces(media):
+        collected.append(piece)
+        if sum(map(len, collected)) >= _BLOCK_SAMPLES:
+            yield np.concatenate(collected)
+            collected = []
+    if collected:
+        yield np.concatenate(collected)
+
+
+def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
+    av = import_part("av", "reading videos")
+    with _opened(media.path, media.limits) as container:
+        stream = _best(container, "audio")
+        resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ)
+        origin, count = _origin(container), 0
+        for frame in _decoded(container, stream, media, "sound"):
+            missing = 0 if frame.time is None else round((frame.time - origin) * SAMPLE_RATE_HZ) - count
+            if missing > _GAP_SECONDS * SAMPLE_RATE_HZ:
+                _check_time(media, (count + missing) / SAMPLE_RATE_HZ)
+                count += missing
+                for start in range(0, missing, _BLOCK_SAMPLES):
+                    yield np.zeros(min(_BLOCK_SAMPLES, missing - start), np.float32)
+            frame.pts = None  # the resampler must not fill gaps a second time
+            for piece in resampler.resample(frame):
+                count += piece.samples
+                _check_time(media, count / SAMPLE_RATE_HZ)
+                yield piece.to_ndarray()[0]
+        for piece in resampler.resample(None):
+            yield piece.to_ndarray()[0]
+
+
+def pictures(media: Media, rate_hz: float) -> Iterator[Picture]:
+    """The pictures that are shown at k / rate_hz seconds, k = 0, 1, ..., whatever the video's own rate; others are not converted.
+
+    Raises:
+        VideoError: nothing can be decoded, or a picture is larger or the track longer than allowed, whatever the header says.
+    """
+    with _opened(media.path, media.limits) as container:
+        stream = _best(container, "video")
+        stream.thread_type = "AUTO"
+        origin = _origin(container)
+        rate = float(stream.average_rate) if stream.average_rate else 25.0
+        shown: tuple[float, Any] | None = None
+        number, next_step = 0, 0
+        for frame in _decoded(container, stream, media, "picture"):
+            time = number / rate if frame.time is None else frame.time - origin
+            number += 1
+            _check_time(media, time)
+            if frame.width * frame.height > media.limits.pixels:
+                raise VideoError(f"{media.path} has a picture of {frame.width} x {frame.height} pixels at {time:.1f} s, more than its header says.")
+            if shown is not None:
+                if time <= shown[0]:
+                    continue
+                steps = _steps(shown[0], time, next_step, rate_hz)
+                if steps:
+                    next_step = steps.stop
+                    yield Picture(steps, _upright(shown[1], stream))
+            shown = (time, frame)
+        if shown is not None:
+            steps = _steps(shown[0], shown[0] + 1.0 / rate, next_step, rate_hz)
+            if steps:
+                yield Picture(steps, _upright(shown[1], stream))
+
+
+def _steps(start: float, end: float, first: int, rate_hz: float) -> range:
+    """The grid's steps from `first` on within start <= k / rate_hz < end, and not later than a picture is held."""
+    end, slack = min(end, start + _HELD_SECONDS), 1e-4  # time stamps are rounded, in some containers to milliseconds
+    low = max(first, int(np.ceil((start - slack) * rate_hz)))
+    return range(low, max(low, int(np.ceil((end - slack) * rate_hz))))
+
+
+def _upright(frame: Any, stream: Any) -> UInt8[np.ndarray, "height width 3"]:
+    """RGB with square pixels, not larger than needed, turned as the file says."""
+    ratio = float(stream.sample_aspect_ratio or 1) or 1.0
+    ratio = ratio if 0.25 <= ratio <= 4 else 1.0
+    width, height = frame.width * ratio, float(frame.height)
+    smaller = min(1.0, _LONGEST_SIDE / max(width, height))
+    size = {"width": max(2, round(width * smaller)), "height": max(2, round(height * smaller))}
+    pixels = frame.reformat(**size, format="rgb24").to_ndarray()
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
+
+
+# Opening and decoding ---------------------------------------------------------------------------------------------
+
+
+def _opened(path: Path, limits: Limits) -> "InputContainer":
+    av = import_part("av", "reading videos")
+    if not path.is_file():
+        raise VideoError(f"There is no video at {path}: {'it is a folder' if path.is_dir() else 'no such file'}. Check the path.")
+    if path.stat().st_size == 0:
+        raise VideoError(f"{path} is empty (0 bytes). Was a download or copy cut short? Get the file again.")
+    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS), "max_pixels": str(limits.pixels)}
+    try:
+        return av.open(f"file:{path}", options=options, metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(
+            f"{path} cannot be read as video or sound ({_reason(error)}). Expected a whole mp4, mov, mkv, webm, avi, mpg, wav, mp3 or flac file; it "
+            "may be cut short, damaged, or something else under that name. Play it to check, and export or copy it again."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _best(container: Any, kind: str) -> Any:
+    """The track that ffmpeg would play, or None."""
+    streams, best = _tracks(container, kind), container.streams.best(kind)
+    return best if best in streams else streams[0] if streams else None
+
+
+def _tracks(container: Any, kind: str) -> list[Any]:
+    """Those that can be decoded, without a sound file's cover picture."""
+    cover = import_part("av", "reading videos").stream.Disposition.attached_pic
+    return [stream for stream in getattr(container.streams, kind) if stream.codec_context is not None and not cover & stream.disposition]
+
+
+def _several(container: Any, kind: str, name: str) -> str:
+    return f"The file has {len(_tracks(container, kind))} tracks of {name}; track {_best(container, kind).index} was used."
+
+
+def _origin(container: Any) -> float:
+    return (container.start_time or 0) / 1_000_000
+
+
+def _decoded(container: Any, stream: Any, media: Media, what: str) -> Iterator[Any]:
+    """A track's decoded frames; broken packets are left out and noted, unless nothing else is there."""
+    av = import_part("av", "reading videos")
+    good = broken = 0
+    reason, packets = "", container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.FFmpegError as error:  # the rest of the file is missing
+            broken, reason, packet = broken + 1, _reason(error), None
+        if packet is None:
+            break
+        try:
+            for frame in packet.decode():
+                good += 1
+                yield frame
+        except av.error.FFmpegError as error:
+            broken, reason = broken + 1, _reason(error)
+    if not good:
+        raise VideoError(
+            f"Nothing of the {what} of {media.path} can be decoded ({reason or 'the track is empty'}). The file is damaged or cut short, or of a "
+            "kind that this ffmpeg does not know. Export it again as mp4 with H.264 and AAC."
+        )
+    if broken:
+        media.notes.append(f"{broken} pieces of the {what} are damaged and were left out ({reason}).")
+
+
+def _check_time(media: Media, seconds: float) -> None:
+    if seconds > media.limits.duration_seconds:
+        raise VideoError(_too_long(media.path, f"goes on after {media.limits.duration_seconds:.0f} s", media.limits))
+
+
+def _too_long(path: Path, what: str, limits: Limits) -> str:
+    return f"{path} {what}; at most {limits.duration_seconds:.0f} s are allowed. Cut it into parts and extract each."

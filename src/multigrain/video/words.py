@@ -1,0 +1,197 @@
+"""Which utterances a video has and when each of their words is spoken, by what is known: a transcript, a recogniser, labels, or nothing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from threading import Lock
+from typing import Literal
+
+from multigrain.errors import VideoError
+from multigrain.video.alignment import Aligner, WordTime
+from multigrain.video.letter_to_sound import spoken_words
+from multigrain.video.recognition import UNRELIABLE_NOTE, recognise
+from multigrain.video.segment import Segment, even_segments, segments_of_cues, segments_of_speech, segments_of_words, split_long
+from multigrain.video.sound import Sound
+from multigrain.video.speech import Stretch
+from multigrain.video.transcript import Cue, Transcript
+
+_AROUND_CUE = 0.3  # seconds; subtitles often come a little late and go a little early
+
+_ALIGNER_LOCK = Lock()
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was heard of a video.
+
+    Attributes:
+        sound: None where there is none.
+        speech: where somebody speaks; empty where nobody asked.
+        duration: in seconds.
+    """
+
+    sound: Sound | None
+    speech: Sequence[Stretch]
+    duration: float
+
+
+@dataclass(frozen=True)
+class GivenSegment:
+    """An utterance whose place is known: start and end in seconds (None: the video's), and its text where that is known."""
+
+    start: float | None = None
+    end: float | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundSegments:
+    """Utterances with their words, where the words come from, and what the user should know."""
+
+    segments: list[Segment]
+    origin: Literal["subtitles", "text", "words", "recognised", "none"]
+    is_reliable: bool = True
+    notes: list[str] = field(default_factory=list)
+
+
+def find_segments(
+    heard: Heard,
+    transcript: Transcript | None,
+    recognizer: str,
+    given: Sequence[GivenSegment] | None,
+    progress: Callable[[float], None] = lambda share: None,
+) -> FoundSegments:
+    """The utterances of a video.
+
+    Args:
+        heard: its sound.
+        transcript: what is said, where that is known.
+        recognizer: what to do otherwise; see `recognition.RECOGNIZERS`.
+        given: the utterances, where they are known.
+        progress: told the share that is done.
+
+    Raises:
+        VideoError: plain text without sound to place it in, or a given utterance outside of the video.
+    """
+    if given is not None and all(segment.text is not None for segment in given):
+        return FoundSegments(segments=_aligned(_given(given, heard), heard, progress), origin="text")
+    found = _found(heard, transcript, recognizer, progress)
+    if not found.segments:
+        found = replace(found, segments=even_segments(0.0, heard.duration))
+    if given is None:
+        return found
+    return replace(found, segments=_regrouped(_given(given, heard), found.segments))
+
+
+def _found(heard: Heard, transcript: Transcript | None, recognizer: str, progress: Callable[[float], None]) -> FoundSegments:
+    if transcript is None and recognizer != "none" and heard.sound is not None:
+        words = recognise(heard.sound, heard.speech, recognizer, progress)
+        is_reliable = recognizer != "pocketsphinx"
+        notes = [] if is_reliable else [UNRELIABLE_NOTE]
+        segments = segments_of_words([word.text for word in words], [(word.start, word.end) for word in words], heard.duration)
+        return FoundSegments(segments=segments, origin="recognised", is_reliable=is_reliable, notes=notes)
+    if transcript is None:
+        notes = ["Nobody speaks in this video; it was cut into even pieces."] if heard.sound is not None and not heard.speech else []
+        return FoundSegments(segments=segments_of_speech(heard.speech, heard.duration), origin="none", notes=notes)
+    if transcript.origin == "subtitles":
+        return _of_subtitles(transcript.cues, heard, progress)
+    if transcript.origin == "words":
+        within = [word for word in transcript.words if word.start < heard.duration]
+        notes = _late_note(len(transcript.words) - len(within), "words", heard)
+        times: list[WordTime] = [(word.start, min(word.end, heard.duration)) for word in within]
+        return FoundSegments(segments=segments_of_words([word.text for word in within], times, heard.duration), origin="words", notes=notes)
+    return _of_text(transcript.sentences, heard)
+
+
+def _of_subtitles(cues: Sequence[Cue], heard: Heard, progress: Callable[[float], None]) -> FoundSegments:
+    late = sum(cue.start >= heard.duration for cue in cues)
+    notes = _late_note(late, "subtitles", heard)
+    aligned = _aligned(segments_of_cues(cues, heard.duration), heard, progress)
+    segments = [piece for segment in aligned for piece in split_long(segment, heard.duration)]
+    return FoundSegments(segments=segments, origin="subtitles", notes=notes + _unplaced_note(segments, heard))
+
+
+def _of_text(sentences: Sequence[str], heard: Heard) -> FoundSegments:
+    if heard.sound is None:
+        raise VideoError("The transcript is plain text, which is placed by the sound, and the video has none. Give subtitles, which have times.")
+    words = [word for sentence in sentences for word in sentence.split()]
+    with _ALIGNER_LOCK:
+        times = _aligner().place(words, heard.sound, heard.speech)
+    last = max((index for index, time in enumerate(times) if time is not None), default=-1)
+    notes = []
+    lost = [word for word in words[last + 1 :] if spoken_words(word)]
+    if lost:
+        notes.append(
+            f"The last {len(lost)} words of the transcript, from {' '.join(lost[:6])!r} on, were not found in the sound and were left out. Is it the "
+            "transcript of this video?"
+        )
+        words, times = words[: last + 1], times[: last + 1]
+    segments = segments_of_words(words, times, heard.duration)
+    return FoundSegments(segments=segments, origin="text", notes=notes + _unplaced_note(segments, heard))
+
+
+def _aligned(segments: Sequence[Segment], heard: Heard, progress: Callable[[float], None]) -> list[Segment]:
+    """Segments with the times of their words, where there is sound."""
+    if heard.sound is None:
+        return list(segments)
+    aligned = []
+    for number, segment in enumerate(segments, start=1):
+        before = segments[number - 2].end if number > 1 else 0.0
+        after = segments[number].start if number < len(segments) else heard.duration
+        start, end = max(min(before, segment.start), segment.start - _AROUND_CUE), min(max(after, segment.end), segment.end + _AROUND_CUE)
+        times = segment.word_times
+        if segment.words:
+            with _ALIGNER_LOCK:
+                times = tuple(_aligner().align(segment.words, heard.sound.read(start, end), start))
+        aligned.append(replace(segment, word_times=times))
+        progress(number / len(segments))
+    return aligned
+
+
+@cache
+def _aligner() -> Aligner:
+    """One for the whole process: its model takes a fifth of a second to load."""
+    return Aligner()
+
+
+def _given(given: Sequence[GivenSegment], heard: Heard) -> list[Segment]:
+    segments = []
+    for segment in given:
+        start, end = segment.start or 0.0, heard.duration if segment.end is None else segment.end
+        if start >= heard.duration:
+            raise VideoError(f"An utterance is to begin at {start:g} s, but the video lasts {heard.duration:.2f} s. Mend its times.")
+        words = tuple((segment.text or "").split())
+        segments.append(Segment(start=start, end=min(end, heard.duration), words=words, word_times=(None,) * len(words)))
+    return segments
+
+
+def _regrouped(given: Sequence[Segment], found: Sequence[Segment]) -> list[Segment]:
+    """The given utterances with those of the found words whose middle lies within; a word without time goes with the one before it."""
+    words: list[tuple[str, WordTime, float]] = []
+    for segment in found:
+        middle = segment.start
+        for word, time in zip(segment.words, segment.word_times, strict=True):
+            middle = middle if time is None else (time[0] + time[1]) / 2
+            words.append((word, time, middle))
+    regrouped = []
+    for segment in given:
+        if segment.words:
+            regrouped.append(segment)
+            continue
+        inside = [entry for entry in words if segment.start <= entry[2] < segment.end]
+        regrouped.append(replace(segment, words=tuple(word for word, _, _ in inside), word_times=tuple(time for _, time, _ in inside)))
+    return regrouped
+
+
+def _late_note(count: int, what: str, heard: Heard) -> list[str]:
+    if not count:
+        return []
+    return [f"{count} of the {what} begin after the video's end at {heard.duration:.1f} s and were left out. Is it the transcript of this video?"]
+
+
+def _unplaced_note(segments: Sequence[Segment], heard: Heard) -> list[str]:
+    entries = [entry for segment in segments for entry in zip(segment.words, segment.word_times, strict=True)]
+    unplaced = [word for word, time in entries if time is None and spoken_words(word)]
+    if not unplaced or heard.sound is None:
+        return []
+    return [f"{len(unplaced)} of {len(entries)} words could not be placed in time, such as {unplaced[0][:40]!r}; their utterances are complete."]

@@ -1,0 +1,93 @@
+"""What a worker does with a job's folder: the analysis, as the command line makes it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multigrain.errors import MultigrainError
+from multigrain.web.folders import PAGE, POLICY, REPORT, REQUEST, RESULT, TABLE, find
+from multigrain.web.worker import Report
+
+if TYPE_CHECKING:
+    from multigrain.analysis.result import Analysis
+
+
+def prepare() -> None:
+    """Loads the libraries, which takes seconds."""
+    import multigrain.analysis.analyze
+    import multigrain.analysis.report_html
+    import multigrain.analysis.tables  # noqa: F401
+
+
+def run(folder: Path, report: Report) -> None:
+    """Analyses what was submitted, and writes the result, the report and the table into the folder.
+
+    Args:
+        folder: of the job.
+        report: is told how far it is.
+
+    Raises:
+        MultigrainError: the submission cannot be analysed; the message says why, in the names that the client knows.
+    """
+    request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
+    report("Loading the model", 0.0)
+    try:
+        analysis = replace(_analyse(folder, request, report), source=request["title"])
+    except MultigrainError as error:
+        raise type(error)(_in_the_clients_words(str(error), folder, request)) from error
+    report("Writing the report", 0.0)
+    _write(folder, analysis)
+
+
+def _analyse(folder: Path, request: dict[str, Any], report: Report) -> "Analysis":
+    from multigrain.analysis.analyze import analyze, analyze_text
+
+    options = request["options"]
+
+    def tell(stage: str, share: float) -> None:
+        report(stage[:1].upper() + stage[1:], share)
+
+    if request["kind"] == "text":
+        return analyze_text((folder / "text.txt").read_text(encoding="utf-8"), checkpoint=options["checkpoint"], progress=tell)
+    from multigrain.video.limits import Limits
+
+    limits = replace(Limits(), duration_seconds=options["duration_seconds"], pixels=options["pixels"], transcript_bytes=options["transcript_bytes"])
+    video = find(folder, "video")
+    assert video is not None  # an upload without it is not accepted
+    return analyze(
+        video,
+        transcript=find(folder, "transcript"),
+        checkpoint=options["checkpoint"],
+        recognizer=options["recognizer"],
+        progress=tell,
+        limits=limits,
+    )
+
+
+def _write(folder: Path, analysis: "Analysis") -> None:
+    """The result last: a folder that has it has everything."""
+    from importlib.resources import files
+
+    from multigrain.analysis.report_html import PLAYABLE, policy, write_page
+    from multigrain.analysis.tables import write_csv
+
+    video = find(folder, "video")
+    is_playable = video is not None and video.suffix in PLAYABLE
+    # In the browser the video is fetched in parts as it is played; the report that is taken away holds it, up to a size.
+    write_page(folder / PAGE, analysis, video=video, media="link" if is_playable else "none")
+    write_page(folder / REPORT, analysis, video=video, media="auto")
+    script = files("multigrain.analysis").joinpath("page", "report.js").read_text(encoding="utf-8")
+    (folder / POLICY).write_text(policy(script), encoding="ascii")
+    write_csv(folder / TABLE, analysis)
+    analysis.write_json(folder / RESULT)
+
+
+def _in_the_clients_words(message: str, folder: Path, request: dict[str, Any]) -> str:
+    """The files' names as the client gave them, in place of ours, and no folder of the server."""
+    for stem, shown in (("video", request["title"]), ("transcript", request["transcript"] or "the transcript")):
+        path = find(folder, stem)
+        if path is not None:
+            for name in (str(path.absolute()), str(path), path.name):
+                message = message.replace(name, shown)
+    return message.replace(str(folder.absolute()), "the upload")

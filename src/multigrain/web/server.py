@@ -1,0 +1,122 @@
+"""`multigrain serve`: the application, and the process that listens."""
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from multigrain import __version__
+from multigrain.errors import ServerError
+from multigrain.web.api import build_api
+from multigrain.web.pages import build_pages
+from multigrain.web.refusal import Refusal
+from multigrain.web.security import Guard, answer_refusal
+from multigrain.web.services import Services
+from multigrain.web.sessions import Sessions
+from multigrain.web.settings import Settings
+
+MOST_CONNECTIONS = 1000
+DESCRIPTION = """Submit videos and texts, watch them being analysed, and fetch what came of it: sentiment, utterance by utterance, with its evidence.
+Every error is `{"error": SENTENCE}`. Where the server has a token, send `Authorization: Bearer TOKEN`."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; its workers start and end with it.
+
+    Raises:
+        ServerError: the data folder or the database cannot be used.
+    """
+    services = Services(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        services.start()
+        try:
+            yield
+        finally:
+            services.stop()
+
+    app = FastAPI(title="multigrain", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.services = services
+    app.include_router(build_api(services))
+    app.include_router(build_pages(services, Sessions(settings.token) if settings.token is not None else None))
+    app.add_exception_handler(Refusal, _answer)
+    app.add_exception_handler(HTTPException, _answer)
+    app.add_exception_handler(RequestValidationError, _answer)
+    app.add_middleware(Guard, settings=settings)
+    return app
+
+
+async def _answer(request: Request, error: Exception) -> JSONResponse:
+    """Every error as `{"error": SENTENCE}`."""
+    if isinstance(error, Refusal):
+        refusal = error
+    elif isinstance(error, HTTPException):
+        sentence = {404: "There is no such page.", 405: "This address does not take this method."}.get(error.status_code, str(error.detail))
+        refusal = Refusal(error.status_code, sentence, error.headers)
+    else:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        refusal = Refusal(422, f"{first['loc'][-1]}: {first['msg']}.")
+    return await answer_refusal(refusal, request.scope, request.receive)
+
+
+def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serves until it is interrupted.
+
+    Args:
+        settings: see there.
+        announce: is told the page's address once it can be opened.
+
+    Raises:
+        ServerError: the address is taken, or the data folder or the database cannot be used.
+    """
+    import uvicorn
+
+    from multigrain.web.connection import PatientConnection
+
+    listener = _listen(settings)
+    with contextlib.closing(listener):
+        app = create_app(settings)
+        _raise_file_limit()
+        config = uvicorn.Config(
+            app,
+            http=PatientConnection,
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_graceful_shutdown=3,
+        )
+        host, port = listener.getsockname()[:2]
+        announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The listening socket; clients that come before the application is ready wait."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=512)
+    except OSError as error:
+        raise ServerError(
+            f"{settings.host}:{settings.port} cannot be listened on ({error.strerror or error}). "
+            "Another program may be using the port: choose another with --port, or 0 for any that is free."
+        ) from error
+
+
+def _raise_file_limit() -> None:
+    """Connections and uploads are open files; takes as many as the system allows without asking."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4 * MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else min(4 * MOST_CONNECTIONS, hard)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

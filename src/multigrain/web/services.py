@@ -1,0 +1,97 @@
+"""What the routes work with: jobs, their files, the workers; opened together and closed together."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from multigrain.web.folders import ID, DataFolder
+from multigrain.web.jobs import Job, JobStore, new_id
+from multigrain.web.pool import Pool
+from multigrain.web.refusal import Refusal, too_many
+from multigrain.web.settings import Settings
+
+
+class Services:
+    """An opened server, without its network side.
+
+    Args:
+        settings: see there.
+
+    Raises:
+        ServerError: the data folder or the database cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folders = DataFolder(settings.data)
+        try:
+            self.store = JobStore(settings.database_url)
+        except BaseException:
+            self.folders.close()
+            raise
+        self.pool = Pool(self.store, self.folders, settings)
+        self._uploads = 0
+
+    def start(self) -> None:
+        """Puts right what an abrupt end left, and begins to work."""
+        self.store.recover()
+        self.folders.clean(self.store.ids())
+        self.pool.start()
+
+    def stop(self) -> None:
+        """Ends the workers; queued and running jobs go on at the next start."""
+        self.pool.stop()
+        self.store.close()
+        self.folders.close()
+
+    def job(self, id: str) -> Job:
+        """The job of that name.
+
+        Raises:
+            Refusal: there is none.
+        """
+        job = self.store.get(id) if ID.fullmatch(id) else None
+        if job is None:
+            raise Refusal(404, "There is no such analysis. It may have been deleted.")
+        return job
+
+    @contextlib.contextmanager
+    def upload(self) -> Iterator[tuple[str, Path]]:
+        """A name and an empty folder for an upload; what has not been accepted in the end is removed.
+
+        Raises:
+            Refusal: too many uploads at a time, or the queue is full.
+        """
+        if self._uploads >= self.settings.uploads:
+            raise too_many(f"{self._uploads} uploads are under way, which is as many as this server takes at a time.", 5)
+        if self.store.is_full(self.settings.queue):
+            raise too_many(f"{self.settings.queue} analyses wait already, which is as many as this server keeps waiting.", 30)
+        self._uploads += 1
+        id = new_id()
+        try:
+            yield id, self.folders.open_upload(id)
+        finally:
+            self._uploads -= 1
+            self.folders.discard_upload(id)
+
+    def submit(self, id: str, *, kind: str, title: str) -> Job:
+        """Queues what was uploaded.
+
+        Raises:
+            Refusal: the queue became full meanwhile.
+        """
+        self.folders.accept(id)
+        try:
+            job = self.store.add(id=id, kind=kind, title=title, queue_limit=self.settings.queue)
+        except BaseException:
+            self.folders.delete(id)
+            raise
+        self.pool.wake()
+        return job
+
+    def delete(self, job: Job) -> None:
+        """Stops the job where it runs, and removes everything that is known of it."""
+        if not job.is_finished:
+            self.pool.cancel(job.id)
+        self.folders.delete(job.id)
+        self.store.delete(job.id)

@@ -1,0 +1,157 @@
+"""Videos (as extraction hands them over), texts and stores to an `Analysis`; and checkpoints that cannot be used."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multigrain.analysis.analyze import analyze, analyze_extracted, analyze_split, analyze_text
+from multigrain.analysis.report_html import render_page
+from multigrain.data.store import Store
+from multigrain.errors import CheckpointError, DataError
+from multigrain.evaluation.conformal import COVERAGE, Conformal
+from multigrain.language.reader import TextReader
+from multigrain.models.base import MultimodalModel
+from multigrain.schema import FeatureSpec, StepTimes, Utterance
+from multigrain.video.acoustic import ACOUSTIC_SPEC
+from multigrain.video.extract import ExtractedVideo
+from multigrain.video.facial import FACIAL_SPEC
+
+Built = tuple[MultimodalModel, Path]
+
+
+@pytest.fixture
+def video_model(small_model: Callable[..., MultimodalModel], reader: TextReader, tmp_path: Path) -> Built:
+    model = small_model("mcmut", {"text": reader.spec, "audio": ACOUSTIC_SPEC, "vision": FACIAL_SPEC}, text_reader=reader)
+    model.save_pretrained(tmp_path / "checkpoint")
+    return model, tmp_path / "checkpoint"
+
+
+def spoken(number: int, *, has_face: bool = True, text: str = "the film was good") -> Utterance:
+    generator, start = np.random.default_rng(number), 4.0 * number
+    features = {"audio": generator.normal(size=(300, 25)).astype(np.float32)}
+    times = {"audio": StepTimes(100.0, ((start, 300),))}
+    if has_face:
+        features["vision"] = generator.normal(size=(25, 35)).astype(np.float32)
+        times["vision"] = StepTimes(12.5, ((start, 10), (start + 1.8, 15)))
+    words = tuple(text.split())
+    return Utterance(
+        id=f"talk_{number}",
+        split="test",
+        group="talk",
+        features=features,
+        text=text,
+        words=words,
+        start_seconds=start,
+        end_seconds=start + 3.0,
+        word_times=tuple((start + 0.5 * place, start + 0.5 * place + 0.4) if place else None for place in range(len(words))),
+        step_times=times,
+    )
+
+
+def extracted(*utterances: Utterance, **changes: object) -> ExtractedVideo:
+    video = ExtractedVideo(
+        utterances=utterances,
+        features={"audio": ACOUSTIC_SPEC, "vision": FACIAL_SPEC},
+        word_times=tuple(one.word_times or () for one in utterances),
+        duration_seconds=12.0,
+        face_share=0.5,
+        transcript_origin="subtitles",
+        is_transcript_reliable=True,
+        notes=["Somebody coughs."],
+        seconds={},
+    )
+    return replace(video, **changes)
+
+
+def test_a_video_keeps_its_times(video_model: Built) -> None:
+    model, checkpoint = video_model
+    told: list[tuple[str, float]] = []
+    video = extracted(spoken(0), spoken(1, has_face=False))
+    found = analyze_extracted(video, source="talk.mp4", model=model, checkpoint=checkpoint, progress=lambda *step: told.append(step))
+    first, second = found.utterances
+    assert (first.words[0].start_seconds, first.words[1].start_seconds) == (None, 0.5)
+    assert second.absent == {"vision": "no face was found"}
+    assert [part.modality for part in second.modalities] == ["text", "audio"]
+    for one in found.utterances:
+        spans = [moment.span for moment in one.moments] + [span for entry in one.attention for span in entry.spans]
+        assert spans
+        assert all(one.start_seconds <= span.start_seconds < span.end_seconds <= one.end_seconds + 1e-6 for span in spans)
+    assert {strip.name for strip in first.strips} >= {"loudness", "pitch", "corners of the mouth up"}
+    assert first.strips[0].times_seconds[0] == pytest.approx(0.0)
+    mouth = next(strip for strip in first.strips if strip.modality == "vision")
+    assert None in mouth.values  # the gap without a face
+    assert [one.face_share for one in found.utterances] == pytest.approx([25 / 37.5, 0.0])
+    assert found.notes[0] == "Somebody coughs."
+    assert told[-1] == ("analysis", 1.0)
+    assert "talk.mp4" in render_page(found)
+
+
+def test_unreliable_words_are_called_so(video_model: Built) -> None:
+    model, checkpoint = video_model
+    video = extracted(spoken(0), is_transcript_reliable=False, transcript_origin="recognised")
+    found = analyze_extracted(video, source="talk.mp4", model=model, checkpoint=checkpoint)
+    assert not found.is_transcript_reliable
+    assert "Recognised, unreliable." in render_page(found)
+
+
+def test_intervals_are_those_of_the_modalities_that_are_there(video_model: Built) -> None:
+    model, checkpoint = video_model
+    residuals = {"text + audio + vision": np.full(99, 0.5), "text + audio": np.full(99, 1.0)}
+    Conformal.from_residuals(residuals, model.task, "a test").write(checkpoint)
+    found = analyze_extracted(extracted(spoken(0), spoken(1, has_face=False), spoken(2, text="")), source="v", model=model, checkpoint=checkpoint)
+    for one, width in zip(found.utterances[:2], (0.5, 1.0), strict=True):
+        assert one.interval is not None
+        assert (one.interval.low, one.interval.high) == pytest.approx((one.score - width, one.score + width))
+        assert one.interval.coverage == COVERAGE
+    assert found.utterances[2].interval is None
+    assert any("Some scores have no interval" in note for note in found.notes)
+    assert found.checkpoint.calibration is not None
+
+
+def test_a_video_in_which_nobody_speaks_is_refused(video_model: Built) -> None:
+    model, checkpoint = video_model
+    with pytest.raises(DataError, match=r"No utterance was found in quiet\.mp4.*Somebody coughs.*--transcript"):
+        analyze_extracted(extracted(), source="quiet.mp4", model=model, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ({"audio": FeatureSpec(dim=74, extractor="covarep")}, "'covarep', 74 numbers a step.*'opensmile-egemapsv02-lld'"),
+        ({"vision": FeatureSpec(dim=35, extractor="facet", version="4.2")}, r"'facet' 4\.2.*'mediapipe-facemesh-geometry'"),
+        ({"audio": replace(ACOUSTIC_SPEC, version="1.0")}, r"version '2\.6' against '1\.0'"),
+        ({"text": FeatureSpec(dim=300, extractor="glove.840B.300d")}, r"vectors of 'glove\.840B\.300d'.*language model"),
+    ],
+)
+def test_features_that_cannot_be_extracted_are_refused_before_the_video_is_opened(
+    features: dict[str, FeatureSpec], message: str, small_model: Callable[..., MultimodalModel], tmp_path: Path
+) -> None:
+    small_model("lf_lstm", {"audio": ACOUSTIC_SPEC, "vision": FACIAL_SPEC, **features}).save_pretrained(tmp_path / "checkpoint")
+    with pytest.raises(CheckpointError, match=message):
+        analyze(tmp_path / "none.mp4", checkpoint=tmp_path / "checkpoint")
+
+
+def test_a_text_line_by_line(video_model: Built) -> None:
+    found = analyze_text("the film was good\n\n  <b>awful</b> & not it \n", checkpoint=video_model[1])
+    assert [one.text for one in found.utterances] == ["the film was good", "<b>awful</b> & not it"]
+    assert found.utterances[0].absent == {"audio": "only a text was given", "vision": "only a text was given"}
+    assert [part.modality for part in found.utterances[0].modalities] == ["text"]
+    assert all(word.contribution is not None for one in found.utterances for word in one.words)
+
+
+def test_a_text_without_words_or_for_a_model_without_text_is_refused(
+    video_model: Built, small_model: Callable[..., MultimodalModel], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="no words"):
+        analyze_text(" \n ", checkpoint=video_model[1])
+    small_model("lf_lstm", {"audio": ACOUSTIC_SPEC}).save_pretrained(tmp_path / "voice")
+    with pytest.raises(CheckpointError, match="no text at all"):
+        analyze_text("good", checkpoint=tmp_path / "voice")
+
+
+def test_a_store_without_a_chosen_utterance_is_refused(planted: Store, small_model: Callable[..., MultimodalModel], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Name at least one"):
+        analyze_split(small_model("mult", planted.features), planted.split("test"), [], checkpoint=tmp_path)
