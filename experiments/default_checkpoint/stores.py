@@ -34,8 +34,10 @@ GAIN_DECIBELS = (-15.0, 5.0)
 """What a training utterance's level is changed by, at random: nobody knows how far a user's microphone is."""
 LOUD = 0.15
 """What counts as speech: so much of the loudness that 5 % of the recording exceed, since the recordings begin and end with silence."""
-FACES_OF_A_KIND = 1000
-"""At most so many faces of one emotion, over all splits: of 13,592, nine in ten are neutral or happy."""
+NEUTRAL_PICTURES = 2
+"""At least so many tell what a person usually looks like."""
+FACES_OF_A_KIND = {"train": 1000, "valid": 100, "test": 100}
+"""At most so many faces of one emotion: nine in ten of all are neutral or happy."""
 SURROUNDINGS = (1.0, 6.0)
 """A picture of a face is taken for a part of a larger one, so many times as wide and high, at a random place."""
 
@@ -89,32 +91,48 @@ def spoken(samples: np.ndarray) -> np.ndarray:
 
 
 def faces(root: Path, path: Path, splits: tuple[str, ...]) -> None:
-    """Writes a store of faces in pictures, one step each."""
+    """Writes a store of faces in pictures, one step each, less what the person usually looks like.
+
+    In a video that is the median over its pictures. Here it is the median over the person's neutral pictures; those of whom there are not
+    enough are learned from only, less the median of all neutral faces.
+    """
+    generator = np.random.default_rng(0)
+    rows, frames = pictures(root, generator)
+    is_neutral = np.array([row["emotion"] == "neutral" for row in rows])
+    of_person: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        of_person[row["speaker"]].append(index)
+    usual = {
+        person: np.median(frames[own], axis=0)
+        for person, all_of in of_person.items()
+        if len(own := [i for i in all_of if is_neutral[i]]) >= NEUTRAL_PICTURES
+    }
+    everybody = np.median(frames[is_neutral], axis=0)
+    shares = dict(zip(sorted(usual), generator.permutation(len(usual)) / len(usual), strict=True))
+    split_of = {person: "test" if share < 0.2 else "valid" if share < 0.4 else "train" for person, share in shares.items()}
+    kinds: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        kinds[split_of.get(row["speaker"], "train"), row["emotion"]].append(index)
+    emotions = tuple(sorted({row["emotion"] for row in rows}))
+    with StoreWriter(path, task=Task(kind="emotions", emotions=emotions), features={"vision": FACIAL_SPEC}, overwrite=True) as writer:
+        for (split, emotion), found in sorted(kinds.items()):
+            chosen = sorted(generator.permutation(found)[: FACES_OF_A_KIND[split]])
+            for index in chosen if split in splits else ():
+                person = rows[index]["speaker"]
+                frame = (frames[index] - usual.get(person, everybody))[None].astype(np.float32)
+                name, label = Path(rows[index]["file"]).stem, one_hot(emotion, emotions)
+                writer.add(Utterance(id=name, split=split, group=person, features={"vision": frame}, label=label))
+
+
+def pictures(root: Path, generator: np.random.Generator) -> tuple[list[dict[str, str]], np.ndarray]:
+    """Every picture in which a face was found: its row of the table, and the 35 measures."""
     with np.load(root / "facemesh478_all.npz") as table:  # an array is unpacked each time that it is asked for
         names, has_face, landmarks = table["name"], table["ok"], table["landmarks"]
     place = {str(name): index for index, name in enumerate(names) if has_face[index]}
-    generator = np.random.default_rng(0)
-    kinds: dict[str, list[dict[str, str]]] = defaultdict(list)
-    known: set[str] = set()
-    for row in csv.DictReader((root / "labels_all.csv").open(encoding="utf-8")):
-        if row["file"] in place and row["file"] not in known:
-            known.add(row["file"])
-            kinds[row["emotion"]].append(row)
-    chosen = [rows[index] for rows in kinds.values() for index in sorted(generator.permutation(len(rows))[:FACES_OF_A_KIND])]
-    people = sorted({row["speaker"] for row in chosen})
-    shares = generator.permutation(len(people)) / len(people)
-    split_of = {person: "test" if share < 0.2 else "valid" if share < 0.4 else "train" for person, share in zip(people, shares, strict=True)}
-    emotions = tuple(sorted(kinds))
-    with StoreWriter(path, task=Task(kind="emotions", emotions=emotions), features={"vision": FACIAL_SPEC}, overwrite=True) as writer:
-        for row in chosen:
-            points = landmarks[place[row["file"]]][None].astype(np.float32)
-            frame = placed(points, float(row["w"]), float(row["h"]), generator)
-            if split_of[row["speaker"]] in splits:
-                label = one_hot(row["emotion"], emotions)
-                utterance = Utterance(
-                    id=Path(row["file"]).stem, split=split_of[row["speaker"]], group=row["speaker"], features={"vision": frame}, label=label
-                )
-                writer.add(utterance)
+    with (root / "labels_all.csv").open(encoding="utf-8") as file:
+        rows = list({row["file"]: row for row in csv.DictReader(file) if row["file"] in place}.values())  # some files are listed twice
+    points = (landmarks[place[row["file"]]][None].astype(np.float32) for row in rows)
+    return rows, np.concatenate([placed(face, float(row["w"]), float(row["h"]), generator) for face, row in zip(points, rows, strict=True)])
 
 
 def placed(points: np.ndarray, width: float, height: float, generator: np.random.Generator) -> np.ndarray:
