@@ -61,7 +61,9 @@ def write_clip(
     with av.open(str(path), "w") as container:
         video = audio = None
         if picture_times is not None:
-            video = container.add_stream(video_codec, rate=25, width=size[0], height=size[1], pix_fmt="yuvj420p" if video_codec == "mjpeg" else "yuv420p")
+            video = container.add_stream(
+                video_codec, rate=25, width=size[0], height=size[1], pix_fmt="yuvj420p" if video_codec == "mjpeg" else "yuv420p"
+            )
             video.bit_rate = 2_000_000
             fine = Fraction(1, 1000) if video_codec not in ("mpeg1video", "mpeg2video") else Fraction(1, 25)
             video.codec_context.time_base = fine

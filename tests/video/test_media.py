@@ -162,7 +162,7 @@ def test_pictures_larger_than_the_limit_are_never_decoded(tmp_path):
     honest = inspected(path)
     with pytest.raises(VideoError, match=r"has pictures of .*; at most 1000 pixels"):
         inspect_media(path, Limits(pixels=1000))
-    with pytest.raises(VideoError, match=r"can be decoded|cannot be read"):
+    with pytest.raises(VideoError, match="more than its header says"):
         list(pictures(replace(honest, width=8, height=8, limits=Limits(pixels=1000)), 12.5))
 
 
