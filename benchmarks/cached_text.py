@@ -63,9 +63,7 @@ def main() -> None:
             for name, split in ways.items():
                 seconds[name].append(_train(model, split, batches, recipe))
     count = sum(map(len, batches))
-    print(
-        f"{options.recipe}, {len(cached)} utterances to train on, {count} of them in {len(batches)} steps; {options.threads} threads; load {load_before:.1f}"
-    )
+    print(f"{options.recipe}, {count} utterances in {len(batches)} steps; {options.threads} threads; load {load_before:.1f} before")
     print(f"filling the cache, once: {filling:.1f} s for all splits\n\n| text | seconds an epoch (median) | range |\n| --- | --- | --- |")
     for name, values in seconds.items():
         print(f"| {name} | {statistics.median(values):.2f} | {min(values):.2f} to {max(values):.2f} |")
