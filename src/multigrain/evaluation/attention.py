@@ -104,10 +104,14 @@ def _sum_shares(
         for direction, field in DIRECTIONS.items():
             layers = attention.get(direction)
             if layers:
-                total = sums.setdefault(direction, _Sums(*([np.zeros(tuple(layer.shape[1:3])) for layer in layers] for _ in range(2))))
+                total = sums.setdefault(direction, _Sums(_zeros(layers), _zeros(layers)))
                 lengths = batch.modalities[direction.split("_")[0]].lengths.tolist()
                 _add_batch(total, layers, [bindings[name] for name in batch.ids], field, lengths)
     return sums
+
+
+def _zeros(layers: list[Tensor]) -> list[np.ndarray]:
+    return [np.zeros(tuple(layer.shape[1:3])) for layer in layers]
 
 
 def _add_batch(total: _Sums, layers: list[Tensor], words: "list[list[Binding]]", field: str, lengths: list[int]) -> None:
