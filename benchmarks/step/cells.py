@@ -82,7 +82,9 @@ class Cells:
         cells = [
             self._cell("mmin_real", "ours: MMIN, real lengths", self.bucketed, model="mmin"),
             self._cell("mmin_full", "ours: MMIN, all of 50/375/500 real", full, model="mmin"),
-            self._cell("mmin_aligned", "ours: MMIN, all of 50/50/50 real", self._full(ALIGNED_PADDING), model="mmin"),
+            self._cell("mmin_coarse_real", "ours: MMIN without FIN, real lengths", self.bucketed, model="mmin_coarse"),
+            self._cell("mmin_coarse_full", "ours: MMIN without FIN, all of 50/375/500 real", full, model="mmin_coarse"),
+            self._cell("mmin_coarse_aligned", "ours: MMIN without FIN, all of 50/50/50 real", self._full(ALIGNED_PADDING), model="mmin_coarse"),
         ]
         if self.choices.with_mmsa:
             padded = self._padded("misa_padded", "MMSA: MISA, padded to 50/375/500", self.bucketed, UNALIGNED_PADDING)

@@ -22,14 +22,14 @@ MMIN = {"width": WIDTH, "num_heads": NUM_HEADS, "num_layers": 3}  # the defaults
 
 
 def mmin_contender(spec: CellSpec) -> Contender:
-    """Ours: the loss of its paper, with all four terms."""
+    """Ours: the loss of its paper, with all four terms; `mmin_coarse` is its "w/o FIN", which has the parts that MISA has too."""
     from multigrain.losses import task_loss
     from multigrain.models import build_model
     from multigrain.schema import Batch, FeatureSpec, Task
 
     task = Task()
     features = {name: FeatureSpec(dim=dim, pooling="first" if name == "text" else None) for name, dim in spec.dims.items()}
-    model = build_model("mmin", MMIN, task, features).train()
+    model = build_model("mmin", {**MMIN, "predicts_from_fine": spec.model == "mmin"}, task, features).train()
 
     def loss(batch: Any, label: Tensor) -> Tensor:
         output = model(batch)

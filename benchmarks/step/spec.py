@@ -42,7 +42,7 @@ class CellSpec:
         key: what the goals call it; unique in a run.
         name: what the table calls it.
         implementation: whose code.
-        model: `mult`; `mcmut` or `mmin` of ours; `misa` of MMSA.
+        model: `mult`; of ours `mcmut`, `mmin`, and `mmin_coarse` without its attention between steps; of MMSA `misa`.
         kind: a training step, a prediction without gradients, or the distance to the machine's limit.
         batches: steps of text, audio and vision per utterance of each batch; a round takes the next `steps_per_round` in turn.
         warm_up: batches that come first, untimed.
@@ -59,7 +59,7 @@ class CellSpec:
     key: str
     name: str
     implementation: Literal["ours", "mmsa", "official"] = "ours"
-    model: Literal["mult", "mcmut", "mmin", "misa"] = "mult"
+    model: Literal["mult", "mcmut", "mmin", "mmin_coarse", "misa"] = "mult"
     kind: Literal["train", "predict", "limit"] = "train"
     batches: list[BatchSteps]
     warm_up: list[BatchSteps]
@@ -75,7 +75,7 @@ class CellSpec:
     @property
     def dims(self) -> dict[str, int]:
         """Features of a step, by modality."""
-        return {**DIMS, "text": STATE_WIDTH} if self.model in ("mmin", "misa") else DIMS
+        return {**DIMS, "text": STATE_WIDTH} if self.model in ("mmin", "mmin_coarse", "misa") else DIMS
 
     def to_json(self) -> str:
         """One line."""
