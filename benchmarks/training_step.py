@@ -5,6 +5,7 @@ Prints tables in Markdown. Each cell runs in a process of its own; the rounds of
     unaligned   a step of MulT and MCMuT at real lengths and with all of 50/375/500 real; MMSA's MulT on the padded utterances
     aligned     the same at 50/50/50
     inference   predictions without gradients at batch 64
+    mmin        a step of MMIN over a language model's cached states, beside MMSA's MISA
     limit       operations of our steps over their time, beside the machine's matrix-product peak, and a profile
     growth      time and memory at lengths x1 to x8 and batches of 8 to 256 (only when asked for)
 
@@ -26,7 +27,7 @@ from typing import Any
 from step.processes import CELL_COMMAND, CellResult, run_cells, say
 from step.spec import DROPOUTS
 
-PARTS = ("unaligned", "aligned", "inference", "limit", "growth")
+PARTS = ("unaligned", "aligned", "inference", "mmin", "limit", "growth")
 
 
 def main() -> None:
@@ -102,7 +103,7 @@ def measure(options: argparse.Namespace, parts: list[str]) -> dict[str, Any]:
 def _pythons(options: argparse.Namespace, parts: list[str]) -> tuple[dict[str, str], bool]:
     """The interpreter of each implementation, and whether MMSA's is there."""
     pythons = {"ours": sys.executable, "official": sys.executable, "mmsa": ""}
-    if options.no_mmsa or not {"unaligned", "aligned", "inference"} & set(parts):
+    if options.no_mmsa or not {"unaligned", "aligned", "inference", "mmin"} & set(parts):
         return pythons, False
     from step.mmsa_environment import default_folder, mmsa_python
 

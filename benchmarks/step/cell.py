@@ -125,21 +125,23 @@ def predict_step(contender: Contender, inputs: Any, label: Tensor) -> tuple[floa
 
 def drawn(contender: Contender, batch: BatchSteps, spec: CellSpec, number: int) -> tuple[Any, Tensor]:
     """A batch as the contender takes it, and its labels; the same utterances whoever asks, and only one batch in memory at a time."""
-    features, lengths = padded_features(batch, spec.pad_to, seed=1_000_003 * spec.seed + 1009 * (number + 10))
+    features, lengths = padded_features(batch, spec.pad_to, dims=spec.dims, seed=1_000_003 * spec.seed + 1009 * (number + 10))
     label = torch.linspace(-3.0, 3.0, len(batch))[:, None]
     return contender.pack(features, lengths, label), label
 
 
-def padded_features(batch: BatchSteps, pad_to: list[int] | None, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def padded_features(
+    batch: BatchSteps, pad_to: list[int] | None, seed: int, dims: dict[str, int] = DIMS
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """(batch, time, dim) features by modality, zero beyond each utterance, and (batch,) lengths; an utterance does not depend on its padding."""
     widths = pad_to or [max(steps) for steps in zip(*batch, strict=True)]
-    features = {name: torch.zeros(len(batch), width, dim) for (name, dim), width in zip(DIMS.items(), widths, strict=True)}
+    features = {name: torch.zeros(len(batch), width, dim) for (name, dim), width in zip(dims.items(), widths, strict=True)}
     generator = torch.Generator()
     for row, steps in enumerate(batch):
         generator.manual_seed(seed + row)
         for values, count in zip(features.values(), steps, strict=True):
             values[row, :count] = torch.randn(count, values.shape[-1], generator=generator)
-    lengths = {name: torch.tensor([steps[place] for steps in batch]) for place, name in enumerate(DIMS)}
+    lengths = {name: torch.tensor([steps[place] for steps in batch]) for place, name in enumerate(dims)}
     return features, lengths
 
 

@@ -76,6 +76,24 @@ class Cells:
             cells.append(self._padded("mult_masked", "ours: MulT, padded to 50/375/500, masked", self.bucketed, UNALIGNED_PADDING))
         return cells + self._others("unaligned", "padded to 50/375/500", self.bucketed, UNALIGNED_PADDING)
 
+    def mmin(self) -> list[CellSpec]:
+        """MMIN over cached states beside MMSA's MISA, at real lengths and with all of 50/375/500 real."""
+        full = self._full(UNALIGNED_PADDING)
+        cells = [
+            self._cell("mmin_real", "ours: MMIN, real lengths", self.bucketed, model="mmin"),
+            self._cell("mmin_full", "ours: MMIN, all of 50/375/500 real", full, model="mmin"),
+            self._cell("mmin_coarse_real", "ours: MMIN without FIN, real lengths", self.bucketed, model="mmin_coarse"),
+            self._cell("mmin_coarse_full", "ours: MMIN without FIN, all of 50/375/500 real", full, model="mmin_coarse"),
+            self._cell("mmin_coarse_aligned", "ours: MMIN without FIN, all of 50/50/50 real", self._full(ALIGNED_PADDING), model="mmin_coarse"),
+        ]
+        if self.choices.with_mmsa:
+            padded = self._padded("misa_padded", "MMSA: MISA, padded to 50/375/500", self.bucketed, UNALIGNED_PADDING)
+            cells += [
+                replace(padded, model="misa", implementation="mmsa"),
+                replace(self._cell("misa_full", "MMSA: MISA, all of 50/375/500 real", full, model="misa"), implementation="mmsa", steps_per_round=4),
+            ]
+        return cells
+
     def aligned(self) -> list[CellSpec]:
         """Training on aligned input, every step real for ours."""
         full, count = self._full(ALIGNED_PADDING), 4

@@ -69,6 +69,11 @@ COMPARISONS = (
     Comparison("MulT, aligned, real lengths", "mult_aligned_real", "mmsa_aligned"),
     Comparison("5. Prediction with MulT, real lengths", "mult_predict", "mmsa_predict", 15.0, by="utterances_per_second"),
     Comparison("Prediction with MCMuT, real lengths, against MulT", "mcmut_predict", "mmsa_predict", by="utterances_per_second"),
+    Comparison("7. MMIN, real lengths, against MISA", "mmin_real", "misa_padded", 3.0),
+    Comparison("8. MMIN, 50/375/500, against MISA", "mmin_full", "misa_full", 1.0),
+    Comparison("MMIN without FIN, real lengths, against MISA", "mmin_coarse_real", "misa_padded"),
+    Comparison("MMIN without FIN, 50/375/500, against MISA", "mmin_coarse_full", "misa_full"),
+    Comparison("MMIN without FIN, 50/50/50 (what MISA reads of it), against MISA", "mmin_coarse_aligned", "misa_full"),
 )
 OTHERS = {"mmsa": "MMSA's", "official": "the authors'"}
 

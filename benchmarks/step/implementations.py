@@ -63,6 +63,10 @@ def load_libraries(spec: CellSpec) -> None:
 def build(spec: CellSpec) -> Contender:
     """The model of a cell, in training mode."""
     torch.manual_seed(spec.seed)
+    if spec.model in ("mmin", "mmin_coarse", "misa"):
+        from step.mmin import misa_contender, mmin_contender
+
+        return misa_contender(spec) if spec.model == "misa" else mmin_contender(spec)
     return {"ours": _ours, "mmsa": _mmsa, "official": _official}[spec.implementation](spec)
 
 

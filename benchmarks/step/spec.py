@@ -4,8 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from step.lengths import BatchSteps
+from step.lengths import DIMS, BatchSteps
 
+STATE_WIDTH = 768  # of BERT-base, whose cached states MMIN and MISA read
 ROUND, COSTLIEST = "round", "costliest"  # what a cell's process can be asked for
 
 # The dropouts of the MulT authors' command line, and those of MMSA's registry for MOSI; both sides of a comparison get the same.
@@ -41,7 +42,7 @@ class CellSpec:
         key: what the goals call it; unique in a run.
         name: what the table calls it.
         implementation: whose code.
-        model: `mult`, or `mcmut` of ours.
+        model: `mult`; of ours `mcmut`, `mmin`, and `mmin_coarse` without its attention between steps; of MMSA `misa`.
         kind: a training step, a prediction without gradients, or the distance to the machine's limit.
         batches: steps of text, audio and vision per utterance of each batch; a round takes the next `steps_per_round` in turn.
         warm_up: batches that come first, untimed.
@@ -58,7 +59,7 @@ class CellSpec:
     key: str
     name: str
     implementation: Literal["ours", "mmsa", "official"] = "ours"
-    model: Literal["mult", "mcmut"] = "mult"
+    model: Literal["mult", "mcmut", "mmin", "mmin_coarse", "misa"] = "mult"
     kind: Literal["train", "predict", "limit"] = "train"
     batches: list[BatchSteps]
     warm_up: list[BatchSteps]
@@ -70,6 +71,11 @@ class CellSpec:
     dropouts: str = "authors"
     future_mask: bool = False
     official: str | None = None
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Features of a step, by modality."""
+        return {**DIMS, "text": STATE_WIDTH} if self.model in ("mmin", "mmin_coarse", "misa") else DIMS
 
     def to_json(self) -> str:
         """One line."""

@@ -7,7 +7,10 @@ import pytest
 import torch
 from step.cell import padded_features
 from step.cells import Cells, Choices
+from step.implementations import build
 from step.lengths import bucketed_batches, padded_pairs, padding_waste, plan_of, random_batches, steps_of, word_counts
+from step.mmin import misa_inputs
+from step.spec import CellSpec
 
 
 def test_built_in_law_is_mosi_s() -> None:
@@ -76,3 +79,32 @@ def test_all_implementations_get_the_same_utterances() -> None:
     assert by_key["mult_full"].batches == [[[50, 375, 500]] * 16]
     assert by_key["mmsa_aligned"].batches[0][0][0] == by_key["mult_real"].batches[0][0][0]
     assert {len(batch) for batch in by_key["mmsa_predict"].batches} == {64}
+
+
+def test_mmin_and_misa_get_the_same_utterances() -> None:
+    by_key = {cell.key: cell for cell in Cells(Choices(utterances=200, steps=5)).mmin()}
+    assert by_key["misa_padded"].batches == by_key["mmin_real"].batches == by_key["mmin_coarse_real"].batches
+    assert by_key["misa_full"].batches == by_key["mmin_full"].batches == [[[50, 375, 500]] * 16]
+    assert {cell.dims["text"] for cell in by_key.values()} == {768}
+
+
+@pytest.mark.parametrize("model", ["mmin", "mmin_coarse"])
+def test_mmin_is_trained_with_all_terms_of_its_loss(model: str) -> None:
+    spec = CellSpec(key="k", name="n", model=model, batches=[], warm_up=[], threads=1)  # type: ignore[arg-type]
+    contender = build(spec)
+    features, lengths = padded_features([[2, 5, 6], [3, 4, 7]], None, dims=spec.dims, seed=0)
+    label = torch.zeros(2, 1)
+    batch = contender.pack(features, lengths, label)
+    contender.module.eval()  # no dropout, so that both predict the same
+    output = contender.module(batch)
+    assert set(output.losses) == {"separation", "adversarial", "private"}
+    expected = output.prediction.square().mean() + sum(output.losses.values())
+    torch.testing.assert_close(contender.loss(batch, label), expected)
+
+
+def test_misa_is_told_how_many_states_are_real() -> None:
+    features, lengths = padded_features([[2, 15, 20], [4, 30, 40]], None, dims={"text": 8, "audio": 5, "vision": 20}, seed=3)
+    states, text, audio, vision = misa_inputs(features, lengths, torch.zeros(2, 1))
+    assert states is features["text"]
+    assert text[:, 1].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert (audio.shape[2], vision.shape[2]) == (5, 20)

@@ -20,6 +20,7 @@ class KnowsTheTruth(MulT):
     """Its second audio layer's third head looks at each word's own event; all else is uniform."""
 
     truth: dict[str, list]
+    certainty = 1.0
 
     def forward(self, batch: Batch, with_attention: bool = False) -> ModelOutput:
         uniform = (batch.audio.mask / batch.audio.mask.sum(dim=1, keepdim=True))[:, None, None, None, :]
@@ -29,7 +30,8 @@ class KnowsTheTruth(MulT):
             for binding in self.truth[name]:
                 if binding.audio_step is not None:
                     layers[1][row, 0, 2, binding.word] = 0.0
-                    layers[1][row, 0, 2, binding.word, binding.audio_step] = 1.0
+                    layers[1][row, 0, 2, binding.word, binding.audio_step] = self.certainty
+                    layers[1][row, 0, 2, binding.word, binding.audio_step - 1] = 1.0 - self.certainty
         return ModelOutput(torch.zeros(batch.size, 1), attention={"audio_to_text": layers})
 
 
@@ -51,9 +53,21 @@ def test_attention_on_the_truth_scores_one(planted: Store) -> None:
     assert score.chance == pytest.approx(np.mean(1 / np.array(events)))
     assert score.best_head == (1, 0, 2)
     assert score.best_head_share == pytest.approx(1.0)
+    assert score.best_head_found == pytest.approx(1.0)
     assert score.best_layer == 1
     assert score.best_layer_share == pytest.approx((1 + 3 * score.chance) / 4, rel=1e-5)
     assert score.overall == pytest.approx((1 + 11 * score.chance) / 12, rel=1e-5)
+
+
+@pytest.mark.parametrize(("certainty", "found"), [(0.7, 1.0), (0.5, 0.5), (0.3, 0.0)])
+def test_an_event_is_found_where_its_weight_is_the_largest(planted: Store, certainty: float, found: float) -> None:
+    usual = model_of(planted, "mult")
+    model = KnowsTheTruth(usual.config, planted.task, planted.features)
+    model.truth, model.certainty = read_bindings(planted.path), certainty
+    score = score_attention(model, planted)["audio_to_text"]
+    assert score.best_head == (1, 0, 2)
+    assert score.best_head_share == pytest.approx(certainty, rel=1e-5)
+    assert score.best_head_found == pytest.approx(found)
 
 
 def test_untrained_attention_is_about_chance(planted: Store) -> None:

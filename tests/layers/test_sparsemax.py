@@ -102,3 +102,25 @@ def test_scores_are_not_changed_and_need_not_be_contiguous() -> None:
     shares = sparsemax(scores)
     assert torch.equal(scores, before)
     torch.testing.assert_close(shares, sparsemax(scores.contiguous()), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 5, 9), (1, 4, 5, 9), (2, 4, 5), (7, 9)])
+@pytest.mark.parametrize("masked", ["nowhere", "everywhere", "by source", "for all alike"])
+def test_parts_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], masked: str) -> None:
+    scores, above = random_scores(*shape), random_scores(*shape, seed=3)
+    of_source = (shape[0],) + (1,) * (len(shape) - 2) + shape[-1:]
+    masks = {"nowhere": None, "everywhere": random_mask(*shape), "by source": random_mask(*of_source), "for all alike": random_mask(shape[-1])}
+    mask = masks[masked]
+
+    def both() -> list[torch.Tensor]:
+        given = scores.clone().requires_grad_()
+        shares = sparsemax(given, mask)
+        shares.backward(above)
+        assert given.grad is not None
+        return [shares.detach(), given.grad]
+
+    whole = both()
+    for most in (1, 20, 100):
+        monkeypatch.setattr("multigrain.layers.sparsemax.PART_ELEMENTS", most)
+        for part, expected in zip(both(), whole, strict=True):
+            torch.testing.assert_close(part, expected, rtol=0, atol=0)

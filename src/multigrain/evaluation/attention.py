@@ -37,6 +37,8 @@ class AttentionScore:
         best_layer_share: that layer's mean share on the test split.
         best_head: (layer, scale, head) with the largest share on the validation split.
         best_head_share: its share on the test split.
+        best_head_found: in it, the share of the words whose own event's step gets the largest weight of all; unlike the share of
+            attention it does not grow by sharper weights alone. Where the largest is shared, the word counts by that part.
     """
 
     num_words: int
@@ -46,13 +48,15 @@ class AttentionScore:
     best_layer_share: float
     best_head: tuple[int, int, int]
     best_head_share: float
+    best_head_found: float
 
 
 @dataclass
 class _Sums:
-    """Sums over polar words: of the share per layer (scale, head), and of chance."""
+    """Sums over polar words: of the share per layer (scale, head), of the words found, and of chance."""
 
     shares: list[np.ndarray]
+    found: list[np.ndarray]
     chance: float = 0.0
     words: int = 0
 
@@ -100,10 +104,14 @@ def _sum_shares(
         for direction, field in DIRECTIONS.items():
             layers = attention.get(direction)
             if layers:
-                total = sums.setdefault(direction, _Sums([np.zeros(tuple(layer.shape[1:3])) for layer in layers]))
+                total = sums.setdefault(direction, _Sums(_zeros(layers), _zeros(layers)))
                 lengths = batch.modalities[direction.split("_")[0]].lengths.tolist()
                 _add_batch(total, layers, [bindings[name] for name in batch.ids], field, lengths)
     return sums
+
+
+def _zeros(layers: list[Tensor]) -> list[np.ndarray]:
+    return [np.zeros(tuple(layer.shape[1:3])) for layer in layers]
 
 
 def _add_batch(total: _Sums, layers: list[Tensor], words: "list[list[Binding]]", field: str, lengths: list[int]) -> None:
@@ -112,7 +120,10 @@ def _add_batch(total: _Sums, layers: list[Tensor], words: "list[list[Binding]]",
         return
     rows, targets, steps = (list(column) for column in zip(*places, strict=True))
     for index, layer in enumerate(layers):
-        total.shares[index] += layer[rows, :, :, targets, steps].sum(dim=0).double().cpu().numpy()
+        own, all_steps = layer[rows, :, :, targets, steps], layer[rows, :, :, targets]
+        largest = all_steps == all_steps.amax(dim=-1, keepdim=True)
+        total.shares[index] += own.sum(dim=0).double().cpu().numpy()
+        total.found[index] += ((own == all_steps.amax(dim=-1)) / largest.sum(dim=-1)).sum(dim=0).double().cpu().numpy()
     total.words += len(places)
     total.chance += sum(1.0 / lengths[row] for row in rows)
 
@@ -134,4 +145,5 @@ def _score(valid: _Sums, test: _Sums, direction: str) -> AttentionScore:
         best_layer_share=float(test.means[best_layer].mean()),
         best_head=(layer, scale, head),
         best_head_share=float(test.means[layer][scale, head]),
+        best_head_found=float(test.found[layer][scale, head] / test.words),
     )
