@@ -124,7 +124,7 @@ def _convolved(
 
 
 def _sigmoid(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    return 1.0 / (1.0 + np.exp(-values))
+    return 0.5 * (1.0 + np.tanh(values / 2.0))
 
 
 @cache

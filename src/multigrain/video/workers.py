@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -13,6 +13,9 @@ from multigrain.errors import MultigrainError
 
 Work = Callable[[Any, Callable[[str, float], None]], Any]
 """From a task and what to tell progress to, to a result; a function of a module, so that another process can import it."""
+
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # read when a process begins
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,26 @@ def run_tasks(
 def _start(work: Work, task: tuple[int, Any], log: Path) -> _Worker:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(work, theirs, str(log)), daemon=True)
-    process.start()
+    with _one_thread():
+        process.start()
     theirs.close()
     ours.send(task)
     return _Worker(process, ours, task[0])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Processes that are started within compute on one thread each: numpy's and torch's threads of several would wait for each other."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _received(worker: _Worker) -> Any:
@@ -97,6 +116,8 @@ def _go_on(worker: _Worker, waiting: list[tuple[int, Any]], workers: list[_Worke
     if not waiting:
         worker.pipe.close()
         worker.process.join(timeout=5)
+        worker.process.kill()  # it has nothing to save
+        worker.process.join()
         workers.pop(place)
         return
     task = waiting.pop(0)
@@ -111,9 +132,6 @@ def _go_on(worker: _Worker, waiting: list[tuple[int, Any]], workers: list[_Worke
 
 def _serve(work: Work, pipe: Connection, log: str) -> None:
     """What a worker process does until nobody sends tasks any more."""
-    import torch
-
-    torch.set_num_threads(1)
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)  # decoders and mediapipe print there what no user needs
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
