@@ -20,6 +20,9 @@ _PUBLIC = {
     "build_model": "multigrain.models",
     "load": "multigrain.models",
     "Store": "multigrain.data.store",
+    "Analysis": "multigrain.analysis.result",
+    "analyze": "multigrain.analysis.analyze",
+    "analyze_text": "multigrain.analysis.analyze",
 }
 
 __all__ = [*_PUBLIC, "__version__"]

@@ -9,6 +9,7 @@ import hashlib
 import html
 import json
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from multigrain.analysis.page_data import page_data
+from multigrain.analysis.playable import kind_of, write_playable_copy
 from multigrain.analysis.result import Analysis, UtteranceAnalysis, WordContribution
 from multigrain.errors import DataError
 from multigrain.report import STYLE
@@ -23,19 +25,6 @@ from multigrain.report import STYLE
 MediaPlace = Literal["auto", "embed", "link", "none"]
 EMBED_BYTES = 16_000_000
 """Up to this size `auto` puts a video into the page."""
-PLAYABLE: Mapping[str, str] = {
-    ".mp4": "video/mp4",
-    ".m4v": "video/mp4",
-    ".webm": "video/webm",
-    ".mov": "video/mp4",
-    ".ogv": "video/ogg",
-    ".wav": "audio/wav",
-    ".mp3": "audio/mpeg",
-    ".m4a": "audio/mp4",
-    ".ogg": "audio/ogg",
-    ".flac": "audio/flac",
-}
-"""What browsers play, by the file's ending; others are shown without player."""
 TITLES: Mapping[str, str] = {"text": "text", "audio": "voice", "vision": "face"}
 WORD_TINT = 0.55
 
@@ -48,7 +37,7 @@ def write_page(path: str | os.PathLike[str], analysis: Analysis, *, video: str |
         analysis: what to show.
         video: the analysed file; None for a page without player.
         media: put the video into the page (`embed`), let the page play it from where it lies (`link`), neither (`none`), or embed it up to
-            16 MB and link it beyond (`auto`).
+            16 MB and link it beyond (`auto`, which also puts a small copy into the page where browsers do not play the file).
 
     Returns:
         The file.
@@ -73,12 +62,25 @@ def _media_source(page: Path, video: Path | None, place: MediaPlace) -> tuple[st
     """What the player plays, None for no player; and whether it is sound alone."""
     if video is None or place == "none":
         return None, False
-    kind = PLAYABLE.get(video.suffix.lower(), "")
-    if not kind and place == "auto":
-        return None, False
+    kind = kind_of(video)
+    if kind is None and place == "auto":
+        return _copied(video), False
     if place == "embed" or (place == "auto" and video.stat().st_size <= EMBED_BYTES):
-        return f"data:{kind or 'video/mp4'};base64,{base64.b64encode(video.read_bytes()).decode()}", kind.startswith("audio")
-    return quote(Path(os.path.relpath(video.absolute(), page.absolute().parent)).as_posix()), kind.startswith("audio")
+        return _embedded(video, kind or "video/mp4"), (kind or "").startswith("audio")
+    return quote(Path(os.path.relpath(video.absolute(), page.absolute().parent)).as_posix()), (kind or "").startswith("audio")
+
+
+def _copied(video: Path) -> str | None:
+    """A small copy that browsers play, in the page; None where there is none to be made, or it is too large."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy.mp4"
+        if not write_playable_copy(video, copy) or copy.stat().st_size > EMBED_BYTES:
+            return None
+        return _embedded(copy, "video/mp4")
+
+
+def _embedded(path: Path, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def render_page(analysis: Analysis, *, media: str | None = None, is_sound: bool = False) -> str:
@@ -183,9 +185,9 @@ def _stage(analysis: Analysis, media: str | None, is_sound: bool) -> str:
     if media is not None:
         tag = "audio" if is_sound else "video"
         player = f'<{tag} id="media" controls preload="metadata" src="{html.escape(media)}" aria-label="{html.escape(analysis.source)}"></{tag}>'
-        player += '<p id="unplayable" class="note" hidden>This browser cannot play the file. The timeline works without it.</p>'
+        player += '<p id="unplayable" class="note" hidden>This browser cannot show all of this file; the timeline works.</p>'
         follow = ""
-    text = "Each bar is an utterance; up is positive, down negative." if analysis.task.kind != "emotions" else "Each bar is an utterance."
+    text = "Each bar is an utterance" + ("." if analysis.task.kind == "emotions" else "; up is positive, down negative.")
     interval = _interval_words(analysis.utterances)
     return (
         f'<section class="stage" aria-label="Timeline">{player}'

@@ -33,7 +33,9 @@ def analyze(
     checkpoint: Annotated[str | None, typer.Option(help="Run folder, checkpoint folder or hub id; by default the one that is included.")] = None,
     recognizer: Annotated[str, typer.Option(help="Without a transcript: none, pocketsphinx (unreliable) or whisper:MODEL.")] = "none",
     report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a report with the video, its timeline and the evidence.")] = None,
-    media: Annotated[str, typer.Option(help="The video in the report: embed, link, none, or auto (embedded up to 16 MB).")] = "auto",
+    media: Annotated[
+        str, typer.Option(help="The video in the report: embed, link, none, or auto (embedded up to 16 MB, as a copy if browsers cannot play it).")
+    ] = "auto",
     json: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write everything at full precision.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write a row an utterance.")] = None,
 ) -> None:

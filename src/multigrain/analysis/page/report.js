@@ -275,11 +275,11 @@
   }
 
   function drawMoments(one, moments, modality, spread) {
-    const largest = Math.max(...one.moments.map((moment) => Math.abs(moment[2])), 1e-9);
+    const largest = Math.max(...one.moments.map((moment) => Math.abs(moment[2])), ...one.words.map((word) => Math.abs(word[1] || 0)), 1e-9);
     const lane = make("div", { class: "lane moments" });
     moments.forEach((moment) => {
       const [left, right] = spread(modality, moment[1]);
-      const isStrong = Math.abs(moment[2]) >= 0.5 * largest && Math.abs(moment[2]) >= 0.005;
+      const isStrong = Math.abs(moment[2]) >= 0.4 * largest && Math.abs(moment[2]) >= 0.005;
       lane.append(make("i", { title: `${spanWords(modality, moment[1])}: ${signed(moment[2])}`,
         style: { left: percent(left), width: percent(right - left), background: `linear-gradient(${tint(moment[2], largest)} 0 0), var(--band)` } },
         isStrong ? signed(moment[2]) : ""));
@@ -361,8 +361,12 @@
   document.getElementById("next").addEventListener("click", () => step(1, false));
   if (media && isTimed) {
     ["timeupdate", "seeked", "play"].forEach((event) => media.addEventListener(event, followPlayback));
-    media.addEventListener("error", () => { document.getElementById("unplayable").hidden = false; }, true);
-    if (media.error) document.getElementById("unplayable").hidden = false;
+    const tellUnplayable = () => {
+      const hasNoPicture = media.tagName === "VIDEO" && media.readyState > 0 && media.videoWidth === 0;
+      document.getElementById("unplayable").hidden = !media.error && !hasNoPicture;
+    };
+    ["error", "loadedmetadata"].forEach((event) => media.addEventListener(event, tellUnplayable));
+    tellUnplayable();
   }
   choose(0);
 })();
