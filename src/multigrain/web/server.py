@@ -20,7 +20,7 @@ from multigrain.web.services import Services
 from multigrain.web.sessions import Sessions
 from multigrain.web.settings import Settings
 
-MOST_CONNECTIONS = 1000
+MOST_CONNECTIONS, WAITING_CONNECTIONS = 1000, 512
 DESCRIPTION = """Submit videos and texts, watch them being analysed, and fetch what came of it: sentiment, utterance by utterance, with its evidence.
 Every error is `{"error": SENTENCE}`. Where the server has a token, send `Authorization: Bearer TOKEN`."""
 
@@ -80,7 +80,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
 
     from multigrain.web.connection import PatientConnection
 
-    listener = _listen(settings)
+    listener = listen(settings)
     with contextlib.closing(listener):
         app = create_app(settings)
         _raise_file_limit()
@@ -100,16 +100,28 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """The listening socket; clients that come before the application is ready wait."""
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket; clients that come before the application is ready wait.
+
+    Its protocol is named, because asyncio sends small answers at once (TCP_NODELAY) only on sockets that name it; on others each answer
+    waits 40 ms for the client's acknowledgement of its first half.
+
+    Raises:
+        ServerError: the address is taken, or not one of this machine.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=512)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen(WAITING_CONNECTIONS)
     except OSError as error:
+        listener.close()
         raise ServerError(
             f"{settings.host}:{settings.port} cannot be listened on ({error.strerror or error}). "
             "Another program may be using the port: choose another with --port, or 0 for any that is free."
         ) from error
+    return listener
 
 
 def _raise_file_limit() -> None:
