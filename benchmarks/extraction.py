@@ -158,18 +158,15 @@ def main() -> None:
             transcript = None if suffix == "none" else write_transcript(folder / f"{run}.{suffix}", cues, times, length)
             figures[run] = measure(video, transcript)
     warm, cold = figures["warm"], figures["cold"]
-    print(
-        f"{os.cpu_count()} CPU cores, transcript {arguments.transcript}; cold: {cold['wall_seconds']:.1f} s for {cold['video_seconds']:.0f} s of video"
-    )
+    print(f"{os.cpu_count()} CPU cores, transcript {arguments.transcript}")
+    print(f"cold, libraries and models loaded first: {cold['wall_seconds']:.1f} s for {cold['video_seconds']:.0f} s of video")
     print("| part | seconds of work by second of video |\n| --- | --- |")
     for part, factor in warm["parts"].items():
         print(f"| {part} | {factor:.4f} |")
-    print(
-        f"| **whole, {warm['video_seconds']:.0f} s of video** | **{warm['factor']:.3f}** ({warm['cpu_seconds'] / warm['video_seconds']:.3f} CPU seconds) |"
-    )
-    print(
-        f"utterances {warm['utterances']}, words placed {warm['words_placed']} of {warm['words']}, face share {warm['face_share']:.3f}, notes {warm['notes']}"
-    )
+    cpu = warm["cpu_seconds"] / warm["video_seconds"]
+    print(f"| **whole, {warm['video_seconds']:.0f} s of video** | **{warm['factor']:.3f}** ({cpu:.3f} CPU seconds) |")
+    print(f"utterances {warm['utterances']}, words placed {warm['words_placed']} of {warm['words']}, face share {warm['face_share']:.3f}")
+    print(f"notes: {warm['notes']}")
     print(f"own memory at the quarters of the work: {warm['own_megabytes']} MB; highest resident {warm['peak_megabytes']} MB")
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
