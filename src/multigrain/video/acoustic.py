@@ -21,12 +21,12 @@ from multigrain.schema import FeatureSpec
 from multigrain.video.parts import import_part
 
 SAMPLE_RATE_HZ = 16_000
-FRAME_RATE_HZ = 100
+FRAME_RATE_HZ = 100.0
 ACOUSTIC_DIM = 25
-ACOUSTIC_SPEC = FeatureSpec(dim=ACOUSTIC_DIM, extractor="opensmile-egemapsv02-lld", version="2.6", rate_hz=float(FRAME_RATE_HZ))
+ACOUSTIC_SPEC = FeatureSpec(dim=ACOUSTIC_DIM, extractor="opensmile-egemapsv02-lld", version="2.6", rate_hz=FRAME_RATE_HZ)
 LICENCE_NOTE = "Acoustic frames were computed with openSMILE, whose licence allows research and private use; commercial use needs a licence."
 
-_SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // FRAME_RATE_HZ
+_SAMPLES_PER_FRAME = round(SAMPLE_RATE_HZ / FRAME_RATE_HZ)
 _SHORTEST_SAMPLES = 1_600  # below a tenth of a second openSMILE's pitch has no window to look at
 _BLOCK_FRAMES = 1_000  # frames that one call of a stream computes
 _CONTEXT_FRAMES = 100  # sound on either side that these frames are computed with; 50 already give the same values as the whole file

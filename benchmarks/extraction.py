@@ -1,0 +1,176 @@
+"""Real-time factor and memory of extraction, for a talking face of 640 x 360 pixels, 25 pictures a second, with a known transcript.
+
+    python benchmarks/extraction.py CLIPS [--seconds 120] [--transcript srt|txt|none] [--folder /tmp] [--json FILE]
+    python benchmarks/extraction.py CLIPS --seconds 3600
+
+CLIPS is a folder of GRID clips (`grid_*.mpg`; the name's last part spells the six words). Their pictures are scaled, their sound is taken as it is, and all
+are encoded once as H.264 and AAC; the file repeats them to the asked length. Extraction is run once on twelve seconds, so that libraries and
+models are loaded, and then on the whole, in the same process; the factor is seconds of work by seconds of video. Parts run side by side, so that they sum to
+more than the whole. Memory is sampled twice a second: the process's own (RssAnon) at quarters of the work, and its highest resident (VmHWM).
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+SIZE, FPS, RATE = (640, 360), 25, 16_000
+WORDS = (
+    {"b": "bin", "l": "lay", "p": "place", "s": "set"},
+    {"b": "blue", "g": "green", "r": "red", "w": "white"},
+    {"a": "at", "b": "by", "i": "in", "w": "with"},
+    {},
+    dict(zip("0123456789z", ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "zero"], strict=True)),
+    {"a": "again", "n": "now", "p": "please", "s": "soon"},
+)
+
+
+def spoken(path: Path) -> str:
+    return " ".join(table.get(letter, letter) for table, letter in zip(WORDS, path.stem.split("_")[-1], strict=True))
+
+
+def encode(clips: list[Path], path: Path) -> list[tuple[float, float, str]]:
+    """Writes the clips one after the other; returns start, end and words of each."""
+    cues: list[tuple[float, float, str]] = []
+    with av.open(str(path), "w") as target:
+        video = target.add_stream("libx264", rate=FPS, width=SIZE[0], height=SIZE[1], pix_fmt="yuv420p", options={"preset": "veryfast", "crf": "23"})
+        audio = target.add_stream("aac", rate=RATE, layout="mono")
+        number, samples = 0, []
+        for clip in clips:
+            start = number / FPS
+            with av.open(str(clip)) as source:
+                for frame in source.decode(video=0):
+                    picture = frame.reformat(width=SIZE[0], height=SIZE[1], format="yuv420p")
+                    picture.pts, picture.time_base = number, Fraction(1, FPS)
+                    target.mux(video.encode(picture))
+                    number += 1
+            with av.open(str(clip)) as source:
+                resampler = av.AudioResampler("s16", "mono", RATE)
+                heard = [piece.to_ndarray()[0] for frame in source.decode(audio=0) for piece in resampler.resample(frame)]
+            wanted = round(number / FPS * RATE) - sum(map(len, samples))
+            sound = np.concatenate(heard)[:wanted]
+            samples.append(np.pad(sound, (0, wanted - len(sound))))
+            cues.append((start, number / FPS, spoken(clip)))
+        target.mux(video.encode(None))
+        frame = av.AudioFrame.from_ndarray(np.concatenate(samples)[None], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+        resampler = av.AudioResampler(audio.codec_context.format, "mono", RATE, frame_size=1024)
+        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+            target.mux(audio.encode(piece))
+        target.mux(audio.encode(None))
+    return cues
+
+
+def repeat(once: Path, times: int, length: float, path: Path) -> None:
+    """Writes the file's packets so many times, one after the other."""
+    with av.open(str(once)) as source, av.open(str(path), "w") as target:
+        streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+        for turn in range(times):
+            source.seek(0)
+            for packet in source.demux():
+                if packet.dts is None:
+                    continue
+                shift = round(turn * length / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, streams[packet.stream.index]
+                target.mux(packet)
+
+
+def write_transcript(path: Path, cues: list[tuple[float, float, str]], times: int, length: float) -> Path:
+    def stamp(seconds: float) -> str:
+        return f"{int(seconds // 3600):02}:{int(seconds // 60 % 60):02}:{int(seconds % 60):02},{round(seconds % 1 * 1000):03}"
+
+    lines = []
+    for turn in range(times):
+        for start, end, words in cues:
+            times_of_cue = f"{stamp(turn * length + start)} --> {stamp(turn * length + end)}"
+            lines.append(words + "." if path.suffix == ".txt" else f"{len(lines) + 1}\n{times_of_cue}\n{words}\n")
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def status(name: str) -> float:
+    """A line of /proc/self/status in megabytes."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name + ":"))
+
+
+def measure(video: Path, transcript: Path | None) -> dict[str, object]:
+    from multigrain.video.extract import extract_video
+
+    memory: list[float] = []
+    is_done = threading.Event()
+
+    def watch() -> None:
+        while not is_done.wait(0.5):
+            memory.append(status("RssAnon"))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    begin, cpu = time.perf_counter(), time.process_time()
+    found = extract_video(video, transcript=transcript)
+    wall, cpu = time.perf_counter() - begin, time.process_time() - cpu
+    is_done.set()
+    watcher.join()
+    words = [time for times in found.word_times for time in times]
+    quarters = [round(memory[round(share * (len(memory) - 1))]) for share in (0.0, 0.25, 0.5, 0.75, 1.0)] if memory else []
+    return {
+        "video_seconds": found.duration_seconds,
+        "wall_seconds": wall,
+        "cpu_seconds": cpu,
+        "factor": wall / found.duration_seconds,
+        "parts": {part: seconds / found.duration_seconds for part, seconds in found.seconds.items()},
+        "utterances": len(found.utterances),
+        "words_placed": sum(time is not None for time in words),
+        "words": len(words),
+        "face_share": found.face_share,
+        "own_megabytes": quarters,
+        "peak_megabytes": round(status("VmHWM")),
+        "notes": found.notes,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--transcript", choices=("srt", "txt", "none"), default="srt")
+    parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--json", type=Path, default=None)
+    arguments = parser.parse_args()
+    clips = sorted(arguments.clips.glob("grid_*.mpg"))
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        cues = encode(clips, folder / "once.mp4")
+        length = cues[-1][1]
+        figures = {}
+        for run, seconds in (("cold", 12.0), ("warm", arguments.seconds)):
+            times = max(1, round(seconds / length))
+            video = folder / f"{run}.mp4"
+            repeat(folder / "once.mp4", times, length, video)
+            suffix = arguments.transcript
+            transcript = None if suffix == "none" else write_transcript(folder / f"{run}.{suffix}", cues, times, length)
+            figures[run] = measure(video, transcript)
+    warm, cold = figures["warm"], figures["cold"]
+    print(f"{os.cpu_count()} CPU cores, transcript {arguments.transcript}")
+    print(f"cold, libraries and models loaded first: {cold['wall_seconds']:.1f} s for {cold['video_seconds']:.0f} s of video")
+    print("| part | seconds of work by second of video |\n| --- | --- |")
+    for part, factor in warm["parts"].items():
+        print(f"| {part} | {factor:.4f} |")
+    cpu = warm["cpu_seconds"] / warm["video_seconds"]
+    print(f"| **whole, {warm['video_seconds']:.0f} s of video** | **{warm['factor']:.3f}** ({cpu:.3f} CPU seconds) |")
+    print(f"utterances {warm['utterances']}, words placed {warm['words_placed']} of {warm['words']}, face share {warm['face_share']:.3f}")
+    print(f"notes: {warm['notes']}")
+    print(f"own memory at the quarters of the work: {warm['own_megabytes']} MB; highest resident {warm['peak_megabytes']} MB")
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
