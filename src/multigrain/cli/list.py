@@ -79,7 +79,9 @@ def _recipes() -> list[dict[str, Any]]:
     rows = []
     for name, path in list_recipes().items():
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        rows.append({"name": name, "model": values["model"]["name"], "store": values["data"]["store"]})
+        data = values["data"]
+        stores = [data["store"]] if "store" in data else [store["path"] for store in data["stores"]]
+        rows.append({"name": name, "model": values["model"]["name"], "store": ", ".join(stores)})
     return rows
 
 
