@@ -97,12 +97,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_video_is_uploaded_and_its_report_followed_in_a_browser(browser: "Browser", real: Client, clip: Path, tmp_path: Path) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(1000 * LONG)
     visit = Visit(page, str(real.http.base_url))
     page.goto(visit.address)
     page.get_by_label("Video or sound").set_input_files(clip)
     page.get_by_label("What is said in it").set_input_files(clip.with_name("clip.en.srt"))
     page.get_by_role("button", name="Analyse the video").click()
+    wait_until(lambda: real.services.store.newest()[0][0].title == "clip.mp4")
+    assert real.wait(real.services.store.newest()[0][0].id, seconds=LONG)["error"] is None
     visit.row("clip.mp4").get_by_role("link", name="Open").click()
     report = page.frame_locator("#frame")
     bars = report.locator("#timeline button")
@@ -134,3 +135,15 @@ def test_the_archive_s_report_plays_the_video_that_lies_beside_it(real: Client, 
     page.goto((tmp_path / "report.html").as_uri())
     wait_until(lambda: page.locator("#media").evaluate("video => video.videoWidth === 160"))
     page.close()
+
+
+def test_a_video_that_browsers_do_not_play_gets_a_copy_that_they_do(real: Client, tmp_path: Path, browser: "Browser") -> None:
+    video = make_clip(tmp_path / "clip.mkv").read_bytes()
+    id = real.http.post("/api/analyses", files={"video": ("clip.mkv", video), "transcript": ("t.srt", SUBTITLES.encode())}).json()["id"]
+    assert real.wait(id, seconds=LONG)["error"] is None
+    page = browser.new_page()
+    page.goto(f"{real.http.base_url}analyses/{id}/report.html")
+    assert page.locator("#media").get_attribute("src") == "playable.mp4"
+    wait_until(lambda: page.locator("#media").evaluate("video => video.videoWidth === 160"))
+    page.close()
+    assert real.http.get(f"/api/analyses/{id}/video").content == video

@@ -1,16 +1,19 @@
 """What a worker does with a job's folder: the analysis, as the command line makes it."""
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multigrain.errors import MultigrainError
-from multigrain.web.folders import PAGE, POLICY, REPORT, REQUEST, RESULT, TABLE, find
+from multigrain.web.folders import COPY, PAGE, POLICY, REPORT, REQUEST, RESULT, TABLE, find
 from multigrain.web.worker import Report
 
 if TYPE_CHECKING:
     from multigrain.analysis.result import Analysis
+
+logger = logging.getLogger(__name__)
 
 
 def prepare() -> None:
@@ -69,18 +72,32 @@ def _write(folder: Path, analysis: "Analysis") -> None:
     """The result last: a folder that has it has everything."""
     from importlib.resources import files
 
-    from multigrain.analysis.report_html import PLAYABLE, policy, write_page
+    from multigrain.analysis.report_html import policy, write_page
     from multigrain.analysis.tables import write_csv
 
-    video = find(folder, "video")
-    is_playable = video is not None and video.suffix in PLAYABLE
+    video = _playable(folder)
     # In the browser the video is fetched in parts as it is played; the report that is taken away holds it, up to a size.
-    write_page(folder / PAGE, analysis, video=video, media="link" if is_playable else "none")
+    write_page(folder / PAGE, analysis, video=video, media="link")
     write_page(folder / REPORT, analysis, video=video, media="auto")
     script = files("multigrain.analysis").joinpath("page", "report.js").read_text(encoding="utf-8")
     (folder / POLICY).write_text(policy(script), encoding="ascii")
     write_csv(folder / TABLE, analysis)
     analysis.write_json(folder / RESULT)
+
+
+def _playable(folder: Path) -> Path | None:
+    """The video, or a copy of it that browsers play; None for a text, and where no copy can be made."""
+    from multigrain.analysis.playable import kind_of, write_playable_copy
+
+    video, copy = find(folder, "video"), folder / COPY
+    if video is None or kind_of(video) is not None:
+        return video
+    try:
+        return copy if write_playable_copy(video, copy) else None
+    except MultigrainError as error:  # the report is as good without a player
+        logger.warning("%s", error)
+        copy.unlink(missing_ok=True)
+        return None
 
 
 def _in_the_clients_words(message: str, folder: Path, request: dict[str, Any]) -> str:

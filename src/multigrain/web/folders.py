@@ -11,8 +11,9 @@ from multigrain.errors import ServerError
 
 ID = re.compile(r"[0-9a-f]{32}")
 REQUEST, RESULT, REPORT, TABLE = "request.json", "result.json", "report.html", "utterances.csv"
-PAGE, POLICY = "page.html", "policy.txt"
-"""The report as this server shows it, with the video beside it, and the Content-Security-Policy that its writer gave it."""
+PAGE, POLICY, COPY = "page.html", "policy.txt", "playable.mp4"
+"""The report as this server shows it, with the video beside it; the Content-Security-Policy that its writer gave it; and a copy of a video
+that browsers do not play."""
 OWNER_ONLY = 0o700
 
 

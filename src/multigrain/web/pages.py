@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from multigrain.web.content_type import MEDIA_TYPES
-from multigrain.web.folders import PAGE, POLICY, REPORT, find
+from multigrain.web.folders import COPY, PAGE, POLICY, REPORT, find
 from multigrain.web.refusal import Refusal
 from multigrain.web.services import Services
 from multigrain.web.sessions import END_COOKIE, Sessions
@@ -92,6 +92,8 @@ def build_pages(services: Services, sessions: Sessions | None) -> APIRouter:
             return FileResponse(folder / PAGE, media_type="text/html", headers={"Content-Security-Policy": _report_policy(folder)})
         if video is not None and name == video.name:
             return FileResponse(video, media_type=MEDIA_TYPES[video.suffix[1:]])
+        if name == COPY and (folder / COPY).is_file():
+            return FileResponse(folder / COPY, media_type="video/mp4")
         raise Refusal(404, "There is no such page.")
 
     return pages
