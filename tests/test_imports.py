@@ -15,7 +15,7 @@ LEVELS = (
     ("layers", "losses", "metrics", "language", "data"),
     ("models",),
     ("training", "evaluation"),
-    ("plots", "report", "demo"),
+    ("plots", "report", "demo", "benchmark"),
     ("cli", "__main__"),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}

@@ -14,9 +14,10 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from step import memory
+from multigrain.benchmark import memory
+from multigrain.benchmark.features import padded_features
+from multigrain.benchmark.lengths import BatchSteps
 from step.implementations import Contender, build, load_libraries
-from step.lengths import DIMS, BatchSteps
 from step.spec import COSTLIEST, CellSpec
 
 
@@ -128,19 +129,6 @@ def drawn(contender: Contender, batch: BatchSteps, spec: CellSpec, number: int) 
     features, lengths = padded_features(batch, spec.pad_to, seed=1_000_003 * spec.seed + 1009 * (number + 10))
     label = torch.linspace(-3.0, 3.0, len(batch))[:, None]
     return contender.pack(features, lengths, label), label
-
-
-def padded_features(batch: BatchSteps, pad_to: list[int] | None, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """(batch, time, dim) features by modality, zero beyond each utterance, and (batch,) lengths; an utterance does not depend on its padding."""
-    widths = pad_to or [max(steps) for steps in zip(*batch, strict=True)]
-    features = {name: torch.zeros(len(batch), width, dim) for (name, dim), width in zip(DIMS.items(), widths, strict=True)}
-    generator = torch.Generator()
-    for row, steps in enumerate(batch):
-        generator.manual_seed(seed + row)
-        for values, count in zip(features.values(), steps, strict=True):
-            values[row, :count] = torch.randn(count, values.shape[-1], generator=generator)
-    lengths = {name: torch.tensor([steps[place] for steps in batch]) for place, name in enumerate(DIMS)}
-    return features, lengths
 
 
 def versions() -> dict[str, str]:

@@ -3,10 +3,10 @@
 import statistics
 from typing import Any
 
+from multigrain.benchmark.lengths import DIMS, BatchSteps
 from step.cell import drawn, train_step
 from step.flops import counted, matrix_product_peak, mcmut_forward_flops, mult_forward_flops, projection_flops, step_flops
 from step.implementations import Contender
-from step.lengths import DIMS, BatchSteps
 from step.profile import spent_on
 from step.spec import CellSpec
 

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import multigrain
 from step.spec import COSTLIEST, ROUND, CellSpec
 
 SCRIPT = Path(__file__).parents[1] / "training_step.py"
+PACKAGE_FOLDER = Path(multigrain.__file__).parents[1]
 CELL_COMMAND = "_cell"  # hidden: what a cell's process is started with
 
 
@@ -63,6 +65,7 @@ class CellProcess:
     def __init__(self, spec: CellSpec, python: str):
         self.result = CellResult(spec)
         self._errors: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  # until `stop`
+        path = os.pathsep.join(filter(None, (str(PACKAGE_FOLDER), os.environ.get("PYTHONPATH"))))  # MMSA's environment has no multigrain
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(spec.threads))
         self._process = subprocess.Popen(
             [python, str(SCRIPT), CELL_COMMAND],
@@ -71,7 +74,7 @@ class CellProcess:
             stderr=self._errors,
             text=True,
             encoding="utf-8",
-            env={**os.environ, **threads, "PYTHONWARNINGS": "ignore"},
+            env={**os.environ, **threads, "PYTHONPATH": path, "PYTHONWARNINGS": "ignore"},
         )
 
     def start(self, limit_seconds: float) -> None:
