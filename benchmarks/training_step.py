@@ -33,9 +33,9 @@ PARTS = ("unaligned", "aligned", "inference", "limit", "growth")
 
 def main() -> None:
     if sys.argv[1:2] == [CELL_COMMAND]:
-        from step.cell import serve  # in a cell's process, which may be MMSA's environment
+        from step.cell import serve_cell  # in a cell's process, which may be MMSA's environment
 
-        serve()
+        serve_cell()
         return
     parser = _parser()
     options = parser.parse_args()

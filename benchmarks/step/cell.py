@@ -1,15 +1,12 @@
 """One cell in a process of its own: builds, warms up, then measures whatever each line asks for, and answers in JSON lines."""
 
 import gc
-import json
-import os
 import platform
 import statistics
-import sys
 import time
-import traceback
+from collections.abc import Iterator
 from itertools import cycle
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,36 +14,27 @@ from torch import Tensor
 from multigrain.benchmark import memory
 from multigrain.benchmark.features import padded_features
 from multigrain.benchmark.lengths import BatchSteps
+from multigrain.benchmark.lines import serve
 from step.implementations import Contender, build, load_libraries
 from step.spec import COSTLIEST, CellSpec
 
 
-def serve() -> None:
+def serve_cell() -> None:
     """Runs the cell that the first line of standard input describes, a round for each further line."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints goes to standard error
-    try:
-        _serve(answers)
-    except Exception as error:  # the table's row says it, and the other cells go on
-        traceback.print_exc()
-        reason = " ".join(str(error).split())
-        answers.write(json.dumps({"error": f"{type(error).__name__}: {reason[:400]}"}) + "\n")
-        sys.exit(1)
-    answers.close()
-    os._exit(0)  # freeing a profile's millions of objects would take seconds
+    serve(_answers)
 
 
-def _serve(answers: IO[str]) -> None:
-    spec = CellSpec.from_json(sys.stdin.readline())
+def _answers(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    spec = CellSpec.from_json(next(lines))
     torch.set_num_threads(spec.threads)
     load_libraries(spec)
     cell = Cell(spec, baseline=memory.resident())
     for number, batch in enumerate(spec.warm_up):
         cell.step(batch, -1 - number)
     ready = {"parameters": sum(parameter.numel() for parameter in cell.contender.module.parameters()), "baseline_bytes": cell.baseline}
-    answers.write(json.dumps({**ready, **versions()}) + "\n")
-    for line in sys.stdin:
-        answers.write(json.dumps(cell.answer(line.strip())) + "\n")
+    yield {**ready, **versions()}
+    for line in lines:
+        yield cell.answer(line)
 
 
 class Cell:

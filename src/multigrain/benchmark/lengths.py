@@ -3,7 +3,7 @@
 Words per utterance follow MOSI; audio has 7.5 steps a word and vision 10, which is what MOSI looks like under its padding.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,9 +30,9 @@ def draw_words(count: int, generator: np.random.Generator) -> np.ndarray:
     return np.rint(np.interp(generator.uniform(size=count), places, WORD_QUANTILES)).astype(int)
 
 
-def steps_of(words: Iterable[int]) -> np.ndarray:
+def steps_of(words: np.ndarray | Sequence[int | float]) -> np.ndarray:
     """(utterances, 3) steps of text, audio and vision."""
-    return np.rint(np.asarray(list(words))[:, None] * np.asarray(STEPS_PER_WORD)[None, :]).astype(int)
+    return np.rint(np.asarray(words)[:, None] * np.asarray(STEPS_PER_WORD)[None, :]).astype(int)
 
 
 def padded_pairs(batch: np.ndarray) -> int:

@@ -25,11 +25,11 @@ def _top(version: Annotated[bool, typer.Option("--version", callback=_show_versi
 
 def build_app() -> typer.Typer:
     """The command line with all of its commands."""
-    from multigrain.cli import data, evaluate, train
+    from multigrain.cli import bench, data, evaluate, train
     from multigrain.cli import list as listing
 
     app = typer.Typer(name="multigrain", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, callback=_top)
-    registers: Sequence[Callable[[typer.Typer], None]] = (train.register, evaluate.register, data.register, listing.register)
+    registers: Sequence[Callable[[typer.Typer], None]] = (train.register, evaluate.register, data.register, bench.register, listing.register)
     for register in registers:
         register(app)
     return app
