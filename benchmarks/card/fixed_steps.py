@@ -7,9 +7,9 @@ a last batch lacks are absent ones of weight 0. On a CPU the same is computed wi
 from collections.abc import Sequence
 
 import torch
-from card.precision import computing_in, wait_for
 from torch import Tensor
 
+from card.precision import autocast_in, products_in, wait_for
 from multigrain.benchmark.lengths import DIMS, MODALITIES, steps_of
 from multigrain.benchmark.models import TrainingStep
 from multigrain.schema import Batch, ModalitySequence
@@ -137,12 +137,13 @@ class FixedSteps:
 
     def _compute(self, fixed: FixedBatch) -> Tensor:
         self.step.optimizer.zero_grad(set_to_none=True)
-        with computing_in(self.precision, self.device):
-            prediction = self.step.model(fixed.batch).prediction
+        with products_in(self.precision):
+            with autocast_in(self.precision, self.device):
+                prediction = self.step.model(fixed.batch).prediction
             loss = ((prediction.float() - fixed.label).abs() * fixed.weight).sum()
             loss.backward()
-        self.step.clip()
-        self.step.optimizer.step()
+            self.step.clip()
+            self.step.optimizer.step()
         return loss.detach()
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from card.precision import computing_in, wait_for
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from card.precision import products_in, wait_for
 
 _NOT_WRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
 
@@ -17,7 +18,7 @@ def product_peak(device: torch.device, precision: str, *, size: int, repeats: in
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     out = torch.empty_like(left)
-    with computing_in("tf32" if precision == "tf32" else "float32", device):
+    with products_in(precision):
         return 2 * size**3 / _median_seconds(lambda: torch.mm(left, right, out=out), device, repeats)
 
 

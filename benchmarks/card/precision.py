@@ -9,18 +9,19 @@ PRECISIONS = ("float32", "tf32", "bf16")
 
 
 @contextmanager
-def computing_in(precision: str, device: torch.device) -> Iterator[None]:
-    """Everything inside is computed in a precision.
-
-    With bf16, autocast keeps no cast weights: a CUDA graph would go on reading those of the step that it was captured in.
-    """
+def products_in(precision: str) -> Iterator[None]:
+    """Matrix products of float32 inside are exact to float32, or may use TF32 (with `tf32`, and for what `bf16` leaves in float32)."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
     try:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False):
-            yield
+        yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def autocast_in(precision: str, device: torch.device) -> torch.autocast:
+    """What a forward pass is computed in; with bf16, cast weights are not kept: a CUDA graph would go on reading those of its capture."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
 
 
 def wait_for(device: torch.device) -> None:

@@ -21,7 +21,12 @@ def batch_of(lengths: dict[str, list[int]]) -> Batch:
 
 @pytest.mark.parametrize(
     ("name", "config"),
-    [("mult", {"attention_dropout_audio": 0.2}), ("mcmut", {"num_blocks": 2, "layers_per_block": 2}), ("mcmut", {"scale_dropout": 0.5}), ("mmin", {})],
+    [
+        ("mult", {"attention_dropout_audio": 0.2}),
+        ("mcmut", {"num_blocks": 2, "layers_per_block": 2}),
+        ("mcmut", {"scale_dropout": 0.5}),
+        ("mmin", {}),
+    ],
 )
 def test_a_training_step_asks_for_no_value(name: str, config: dict[str, object]) -> None:
     task = Task()
