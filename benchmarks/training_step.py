@@ -27,14 +27,16 @@ from typing import Any
 from step.processes import CELL_COMMAND, CellResult, run_cells, say
 from step.spec import DROPOUTS
 
+from multigrain.errors import MultigrainError
+
 PARTS = ("unaligned", "aligned", "inference", "mmin", "limit", "growth")
 
 
 def main() -> None:
     if sys.argv[1:2] == [CELL_COMMAND]:
-        from step.cell import serve  # in a cell's process, which may be MMSA's environment
+        from step.cell import serve_cell  # in a cell's process, which may be MMSA's environment
 
-        serve()
+        serve_cell()
         return
     parser = _parser()
     options = parser.parse_args()
@@ -43,7 +45,10 @@ def main() -> None:
     if options.quick:
         options.rounds, options.steps = min(options.rounds, 2), min(options.steps, 4)
     parts = [part for part in PARTS if part in options.parts or (part == "growth" and options.growth)]
-    answers = measure(options, parts)
+    try:
+        answers = measure(options, parts)
+    except MultigrainError as error:
+        parser.error(str(error))
     if options.json:
         options.json.write_text(json.dumps(answers, indent=1) + "\n", encoding="utf-8")
         say(f"wrote {options.json}")
@@ -56,7 +61,9 @@ def measure(options: argparse.Namespace, parts: list[str]) -> dict[str, Any]:
     from step.goals import growth_lines, ratio_lines
     from step.growth import measure_growth
 
-    facts = report.machine()
+    from multigrain.benchmark.machine import machine_facts
+
+    facts = machine_facts()
     pythons, with_mmsa = _pythons(options, parts)
     names = ("utterances", "batch", "steps", "words", "threads", "seed", "dropouts", "future_mask", "official", "extras")
     cells = Cells(Choices(**{name: getattr(options, name) for name in names}, with_mmsa=with_mmsa))

@@ -15,7 +15,7 @@ LEVELS = (
     ("layers", "losses", "metrics", "language", "data"),
     ("models",),
     ("training", "evaluation", "video"),
-    ("plots", "report", "demo", "analysis"),
+    ("plots", "report", "demo", "analysis", "benchmark"),
     ("web",),
     ("cli", "__main__"),
 )

@@ -1,51 +1,40 @@
 """One cell in a process of its own: builds, warms up, then measures whatever each line asks for, and answers in JSON lines."""
 
 import gc
-import json
-import os
 import platform
 import statistics
-import sys
 import time
-import traceback
+from collections.abc import Iterator
 from itertools import cycle
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from step import memory
+from multigrain.benchmark import memory
+from multigrain.benchmark.features import padded_features
+from multigrain.benchmark.lengths import BatchSteps
+from multigrain.benchmark.lines import serve
 from step.implementations import Contender, build, load_libraries
-from step.lengths import DIMS, BatchSteps
 from step.spec import COSTLIEST, CellSpec
 
 
-def serve() -> None:
+def serve_cell() -> None:
     """Runs the cell that the first line of standard input describes, a round for each further line."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints goes to standard error
-    try:
-        _serve(answers)
-    except Exception as error:  # the table's row says it, and the other cells go on
-        traceback.print_exc()
-        reason = " ".join(str(error).split())
-        answers.write(json.dumps({"error": f"{type(error).__name__}: {reason[:400]}"}) + "\n")
-        sys.exit(1)
-    answers.close()
-    os._exit(0)  # freeing a profile's millions of objects would take seconds
+    serve(_answers)
 
 
-def _serve(answers: IO[str]) -> None:
-    spec = CellSpec.from_json(sys.stdin.readline())
+def _answers(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    spec = CellSpec.from_json(next(lines))
     torch.set_num_threads(spec.threads)
     load_libraries(spec)
     cell = Cell(spec, baseline=memory.resident())
     for number, batch in enumerate(spec.warm_up):
         cell.step(batch, -1 - number)
     ready = {"parameters": sum(parameter.numel() for parameter in cell.contender.module.parameters()), "baseline_bytes": cell.baseline}
-    answers.write(json.dumps({**ready, **versions()}) + "\n")
-    for line in sys.stdin:
-        answers.write(json.dumps(cell.answer(line.strip())) + "\n")
+    yield {**ready, **versions()}
+    for line in lines:
+        yield cell.answer(line)
 
 
 class Cell:
@@ -128,21 +117,6 @@ def drawn(contender: Contender, batch: BatchSteps, spec: CellSpec, number: int) 
     features, lengths = padded_features(batch, spec.pad_to, dims=spec.dims, seed=1_000_003 * spec.seed + 1009 * (number + 10))
     label = torch.linspace(-3.0, 3.0, len(batch))[:, None]
     return contender.pack(features, lengths, label), label
-
-
-def padded_features(
-    batch: BatchSteps, pad_to: list[int] | None, seed: int, dims: dict[str, int] = DIMS
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """(batch, time, dim) features by modality, zero beyond each utterance, and (batch,) lengths; an utterance does not depend on its padding."""
-    widths = pad_to or [max(steps) for steps in zip(*batch, strict=True)]
-    features = {name: torch.zeros(len(batch), width, dim) for (name, dim), width in zip(dims.items(), widths, strict=True)}
-    generator = torch.Generator()
-    for row, steps in enumerate(batch):
-        generator.manual_seed(seed + row)
-        for values, count in zip(features.values(), steps, strict=True):
-            values[row, :count] = torch.randn(count, values.shape[-1], generator=generator)
-    lengths = {name: torch.tensor([steps[place] for steps in batch]) for place, name in enumerate(dims)}
-    return features, lengths
 
 
 def versions() -> dict[str, str]:

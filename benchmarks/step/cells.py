@@ -5,18 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from step.lengths import (
-    ALIGNED_PADDING,
-    UNALIGNED_PADDING,
-    BatchSteps,
-    Plan,
-    bucketed_batches,
-    plan_of,
-    random_batches,
-    steps_of,
-    word_counts,
-)
+from multigrain.benchmark.lengths import ALIGNED_PADDING, UNALIGNED_PADDING, BatchSteps, Plan, bucketed_batches, plan_of, steps_of
 from step.spec import CellSpec
+from step.words import random_batches, word_counts
 
 LIMIT_STEPS = 9
 PREDICTION_BATCH = 64

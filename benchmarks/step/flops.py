@@ -6,6 +6,7 @@ An operation is a multiplication or an addition; only matrix products count (the
 import time
 from collections.abc import Callable, Sequence
 from itertools import permutations
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,6 +26,17 @@ def step_flops(forward: float, projections: float) -> float:
     What a kernel computes a second time to save memory does not count.
     """
     return 3 * forward - projections
+
+
+def model_forward_flops(model: Any, batch: int, steps: Sequence[int], input_dims: Sequence[int]) -> int:
+    """Operations of the forward pass of our MulT or MCMuT (with one number of blocks for all modalities) by its equations."""
+    config = model.config
+    sizes: dict[str, Any] = {"batch": batch, "steps": steps, "input_dims": input_dims, "width": config.width}
+    sizes |= {"num_summary_layers": config.num_summary_layers, "head_dim": 1}
+    if model.name == "mult":
+        return mult_forward_flops(**sizes, num_layers=config.num_layers)
+    levels = model.asks["audio_to_text"].values()  # all streams are alike
+    return mcmut_forward_flops(**sizes, scales=[len(asked) for asked in levels])
 
 
 def mult_forward_flops(

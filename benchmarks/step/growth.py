@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from step import memory
-from step.lengths import steps_of
+from multigrain.benchmark import memory
+from multigrain.benchmark.lengths import steps_of
 from step.processes import CellResult, Runner, say
 from step.spec import CellSpec
 

@@ -11,13 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from step.lengths import DIMS, UNALIGNED_PADDING
+from multigrain.benchmark.lengths import DIMS, UNALIGNED_PADDING
+from multigrain.benchmark.models import GRADIENT_CLIP, LEARNING_RATE, MCMUT_CONFIG, NUM_HEADS, NUM_LAYERS, WIDTH, TrainingStep, mult_config
 from step.spec import DROPOUTS, CellSpec
 
-WIDTH, NUM_HEADS, NUM_LAYERS = 30, 5, 5  # the authors' sizes: five crossmodal and five self-attention layers
 MULT_PARAMETERS = 1_071_211
-GRADIENT_CLIP = 0.8
-LEARNING_RATE = 1e-3
 
 # Two lines of the authors' code stop today's torch: an in-place product on one of several views, and `view` of a strided tensor.
 OFFICIAL_REPAIRS = {
@@ -72,31 +70,22 @@ def build(spec: CellSpec) -> Contender:
 
 def ours_config(spec: CellSpec) -> dict[str, Any]:
     """The settings of our model that differ from the defaults."""
-    if spec.model == "mcmut":
-        return {"width": 40, "num_heads": 5, "num_blocks": 4, "layers_per_block": 3, "attention_dropout": 0.2}
-    rates = DROPOUTS[spec.dropouts]
-    sizes = {"width": WIDTH, "num_heads": NUM_HEADS, "num_layers": NUM_LAYERS, "num_summary_layers": NUM_LAYERS}
-    attention = {f"attention_dropout_{name}": rates[f"attention_{name}"] for name in DIMS}
-    others = {f"{name}_dropout": rates[name] for name in ("text", "hidden", "residual", "embedding", "output")}
-    return {**sizes, **attention, **others, "tied_norms": True, "future_mask": spec.future_mask}
+    return MCMUT_CONFIG if spec.model == "mcmut" else mult_config(DROPOUTS[spec.dropouts], future_mask=spec.future_mask)
 
 
 def _ours(spec: CellSpec) -> Contender:
-    from multigrain.losses import task_loss
-    from multigrain.models import build_model
-    from multigrain.schema import Batch, FeatureSpec, Task
+    from multigrain.schema import Batch
 
-    task = Task()
-    model = build_model(spec.model, ours_config(spec), task, {name: FeatureSpec(dim=dim) for name, dim in DIMS.items()}).train()
+    step = TrainingStep(spec.model, ours_config(spec))
     if spec.model == "mult":
-        _check_parameters(model, "our MulT")
+        _check_parameters(step.model, "our MulT")
     return Contender(
-        module=model,
-        optimizer=torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True),
+        module=step.model,
+        optimizer=step.optimizer,
         pack=lambda features, lengths, label: Batch.from_arrays(**features, lengths=lengths, label=label),
-        loss=lambda batch, label: task_loss(task, model(batch).prediction, label),
-        clip=lambda: torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP),
-        predict=model.predict,
+        loss=step.loss,
+        clip=step.clip,
+        predict=step.model.predict,
     )
 
 

@@ -3,11 +3,11 @@
 import statistics
 from typing import Any
 
+from multigrain.benchmark.lengths import DIMS, BatchSteps
 from multigrain.layers.native.library import without_native_kernels
 from step.cell import drawn, train_step
-from step.flops import counted, matrix_product_peak, mcmut_forward_flops, mult_forward_flops, projection_flops, step_flops
+from step.flops import counted, matrix_product_peak, model_forward_flops, projection_flops, step_flops
 from step.implementations import Contender
-from step.lengths import DIMS, BatchSteps
 from step.profile import spent_on
 from step.spec import CellSpec
 
@@ -50,7 +50,7 @@ def count_operations(contender: Contender, spec: CellSpec) -> dict[str, Any]:
         fast = statistics.fmean(counted(lambda pair=pair: contender.loss(*pair).backward()) for pair in inputs)
     projections = statistics.fmean(projection_flops(*_sizes(batch, spec), _width(contender)) for batch in spec.batches)
     plain = step_flops(forward, projections)
-    equations = step_flops(statistics.fmean(_forward_flops(contender, batch, spec) for batch in spec.batches), projections)
+    equations = step_flops(statistics.fmean(model_forward_flops(contender.module, *_sizes(batch, spec)) for batch in spec.batches), projections)
     agree = abs(plain / equations - 1.0) <= AGREEMENT
     return {
         "flops": plain if agree else equations,
@@ -59,16 +59,6 @@ def count_operations(contender: Contender, spec: CellSpec) -> dict[str, Any]:
         "flops_equations": equations,
         "flops_fast": fast,
     }
-
-
-def _forward_flops(contender: Contender, batch: BatchSteps, spec: CellSpec) -> int:
-    size, steps, dims = _sizes(batch, spec)
-    config: Any = contender.module.config
-    sizes = {"batch": size, "steps": steps, "input_dims": dims, "width": config.width, "num_summary_layers": config.num_summary_layers, "head_dim": 1}
-    if spec.model == "mult":
-        return mult_forward_flops(**sizes, num_layers=config.num_layers)
-    levels = contender.module.asks["audio_to_text"].values()  # all streams are alike, with one number of blocks
-    return mcmut_forward_flops(**sizes, scales=[len(asked) for asked in levels])
 
 
 def _sizes(batch: BatchSteps, spec: CellSpec) -> tuple[int, list[int], list[int]]:

@@ -1,22 +1,20 @@
 """Cells in processes of their own, their rounds taken in turn, so that a slow minute of the machine hits all of them."""
 
-import json
 import os
 import statistics
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+import multigrain
+from multigrain.benchmark.lines import LineProcess, ProcessFailed
 from step.spec import COSTLIEST, ROUND, CellSpec
 
 SCRIPT = Path(__file__).parents[1] / "training_step.py"
+PACKAGE_FOLDER = Path(multigrain.__file__).parents[1]
 CELL_COMMAND = "_cell"  # hidden: what a cell's process is started with
 
 
@@ -62,17 +60,9 @@ class CellProcess:
 
     def __init__(self, spec: CellSpec, python: str):
         self.result = CellResult(spec)
-        self._errors: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  # until `stop`
+        path = os.pathsep.join(filter(None, (str(PACKAGE_FOLDER), os.environ.get("PYTHONPATH"))))  # MMSA's environment has no multigrain
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(spec.threads))
-        self._process = subprocess.Popen(
-            [python, str(SCRIPT), CELL_COMMAND],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, **threads, "PYTHONWARNINGS": "ignore"},
-        )
+        self._process = LineProcess([python, str(SCRIPT), CELL_COMMAND], {**threads, "PYTHONPATH": path, "PYTHONWARNINGS": "ignore"})
 
     def start(self, limit_seconds: float) -> None:
         """Builds and warms up."""
@@ -94,52 +84,15 @@ class CellProcess:
 
     def stop(self) -> CellResult:
         """Ends the process and gives what was measured."""
-        with suppress(OSError):
-            if self._process.stdin:
-                self._process.stdin.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
-        self._errors.close()
+        self._process.stop()
         return self.result
 
     def _ask(self, line: str, limit_seconds: float) -> dict[str, Any] | None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        overdue = threading.Event()
-        timer = threading.Timer(limit_seconds, lambda: (overdue.set(), self._process.kill()))
-        timer.daemon = True
-        timer.start()
         try:
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
-            answer = self._process.stdout.readline()
-        except OSError:
-            answer = ""
-        finally:
-            timer.cancel()
-        if overdue.is_set():
-            self.result.error = f"took longer than {limit_seconds:.0f} s and was stopped"
-        elif not answer:
-            self.result.error = self._reason_of_end()
-        else:
-            values: dict[str, Any] = json.loads(answer)
-            if "error" not in values:
-                return values
-            self.result.error = values["error"]
-        return None
-
-    def _reason_of_end(self) -> str:
-        code = self._process.wait()
-        self._errors.seek(0)
-        lines = [text.strip() for text in self._errors.read().splitlines() if text.strip()]
-        if code == -9:
-            return "the process was killed, most likely for want of memory"
-        return f"the process ended with code {code}: {lines[-1][:300] if lines else 'it said nothing'}"
+            return self._process.ask(line, limit_seconds)
+        except ProcessFailed as failure:
+            self.result.error = str(failure)
+            return None
 
 
 def run_cells(specs: list[CellSpec], pythons: dict[str, str], *, rounds: int, limit_seconds: float) -> list[CellResult]:

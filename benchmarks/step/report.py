@@ -1,37 +1,16 @@
 """What the benchmark prints, in Markdown."""
 
-import os
-import platform
-import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from step import memory
+from multigrain.benchmark import memory
+from multigrain.benchmark.machine import QUIET_LOAD
 from step.cells import Cells
 from step.flops import PEAK_SIZE
 from step.goals import Line
 from step.growth import Point
 from step.processes import CellResult
 from step.profile import ORDER
-
-QUIET_LOAD = 0.5  # of other work, when the run starts
-
-
-def machine() -> dict[str, Any]:
-    """Where and when it was measured."""
-    import torch
-
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory_bytes": _total_memory(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "load_at_start": list(os.getloadavg()),
-    }
 
 
 def header(facts: Mapping[str, Any], cells: Cells) -> str:
@@ -176,20 +155,3 @@ def _batch(result: CellResult) -> int:
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _total_memory() -> int | None:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return None

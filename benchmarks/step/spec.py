@@ -4,23 +4,15 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from step.lengths import DIMS, BatchSteps
+from multigrain.benchmark.lengths import DIMS, BatchSteps
+from multigrain.benchmark.models import AUTHORS_DROPOUTS
 
 STATE_WIDTH = 768  # of BERT-base, whose cached states MMIN and MISA read
 ROUND, COSTLIEST = "round", "costliest"  # what a cell's process can be asked for
 
 # The dropouts of the MulT authors' command line, and those of MMSA's registry for MOSI; both sides of a comparison get the same.
 DROPOUTS: dict[str, dict[str, float]] = {
-    "authors": {
-        "text": 0.2,
-        "attention_text": 0.1,
-        "attention_audio": 0.0,
-        "attention_vision": 0.0,
-        "hidden": 0.1,
-        "residual": 0.1,
-        "embedding": 0.2,
-        "output": 0.0,
-    },
+    "authors": AUTHORS_DROPOUTS,
     "mmsa": {
         "text": 0.5,
         "attention_text": 0.3,

@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from step.cell import padded_features
 from step.cells import Cells, Choices
 from step.implementations import build
-from step.lengths import bucketed_batches, padded_pairs, padding_waste, plan_of, random_batches, steps_of, word_counts
 from step.mmin import misa_inputs
 from step.spec import CellSpec
+from step.words import random_batches, word_counts
+
+from multigrain.benchmark.features import padded_features
+from multigrain.benchmark.lengths import bucketed_batches, padded_pairs, padding_waste, plan_of, steps_of
+from multigrain.errors import DataError
 
 
 def test_built_in_law_is_mosi_s() -> None:
@@ -31,7 +34,7 @@ def test_words_are_drawn_from_a_file_and_capped(tmp_path: Path) -> None:
 def test_a_file_without_words_is_refused(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "meta.csv"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(DataError, match=message):
         word_counts(5, path, np.random.default_rng(0))
 
 

@@ -144,7 +144,7 @@ def test_a_cell_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
     batch = [[2, 15, 20], [3, 22, 30]]
     works = CellSpec(key="a", name="works", batches=[batch], warm_up=[], costliest=batch, threads=1)
     fails = CellSpec(key="b", name="fails", implementation="official", official=str(tmp_path), batches=[batch], warm_up=[], threads=1)
-    good, bad = run_cells([works, fails], {"ours": sys.executable, "official": sys.executable}, rounds=2, limit_seconds=120)
+    good, bad = run_cells([works, fails], {"ours": sys.executable, "official": sys.executable}, rounds=2, limit_seconds=120.0)
     assert good.error is None
     assert len(good.rounds) == 2
     assert good.ready["parameters"] == 1_071_211

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from made_clips import spoken_like, tone
 
+from made_clips import spoken_like, tone
 from multigrain.video.acoustic import ACOUSTIC_SPEC, AcousticStream, acoustic_frames
 
 

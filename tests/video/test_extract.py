@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from made_clips import GRID_WORDS, regular, spoken_like, tone, write_clip
 
+from made_clips import GRID_WORDS, regular, spoken_like, tone, write_clip
 from multigrain.errors import VideoError
 from multigrain.video.acoustic import acoustic_frames
 from multigrain.video.extract import STAGES, extract_video

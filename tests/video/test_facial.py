@@ -3,8 +3,8 @@
 import av
 import numpy as np
 import pytest
-from made_clips import inspected
 
+from made_clips import inspected
 from multigrain.video.face_tracking import Box, FaceTracker
 from multigrain.video.facial import FACIAL_FEATURES, FACIAL_SPEC, face_geometry, without_median
 from multigrain.video.media import pictures

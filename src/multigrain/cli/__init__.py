@@ -25,11 +25,11 @@ def _top(version: Annotated[bool, typer.Option("--version", callback=_show_versi
 
 def build_app() -> typer.Typer:
     """The command line with all of its commands."""
-    from multigrain.cli import analyze, data, evaluate, extract, serve, train
+    from multigrain.cli import analyze, bench, data, evaluate, extract, serve, train
     from multigrain.cli import list as listing
 
     app = typer.Typer(name="multigrain", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, callback=_top)
-    parts = (train, evaluate, extract, analyze, serve, data, listing)
+    parts = (train, evaluate, extract, analyze, serve, data, bench, listing)
     registers: Sequence[Callable[[typer.Typer], None]] = [part.register for part in parts]
     for register in registers:
         register(app)

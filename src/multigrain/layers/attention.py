@@ -16,6 +16,10 @@ SOFTMAX_STEPS = 16
 """Source steps to which the plain path on a CPU fills up: below a vector's width PyTorch's softmax is ten times as slow for each weight."""
 
 
+HEAD_MULTIPLE = 8
+"""A GPU's fused kernels with a mask take heads of such widths only (16 bytes in low precision); for others PyTorch would make the matrix."""
+
+
 class AttentionBias(NamedTuple):
     """Which source steps may be attended; computed once per source and batch, used by every layer.
 
@@ -38,7 +42,9 @@ class AttentionBias(NamedTuple):
         return cls(allowed, present)
 
     def of_target(self, target_mask: Bool[Tensor, "batch target"]) -> "AttentionBias":
-        """The same for a target of which nobody reads the padded steps."""
+        """The same for a target of which nobody reads the padded steps; only the compiled layer, on a CPU, makes use of that."""
+        if target_mask.device.type != "cpu":
+            return self
         return self._replace(asking=real_lengths(target_mask))
 
 
@@ -69,10 +75,20 @@ def attend(
         attended = (weights * dropout_mask(weights, dropout) if dropout > 0 else weights) @ value
         looked_at = weights[..., :source] if with_weights else None
     else:
-        attended, looked_at = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.allowed, dropout_p=dropout), None
+        multiple = 1 if query.device.type == "cpu" else HEAD_MULTIPLE
+        attended, looked_at = _fused(query, key, value, bias.allowed, dropout, multiple), None
     if bias.present is not None:
         attended = attended * bias.present[:, None, None, None]
     return attended, looked_at
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None, dropout: float, multiple: int) -> Tensor:
+    """PyTorch's fused attention, with heads filled up with zeros to a multiple of a width, which change nothing."""
+    width = query.shape[-1]
+    if width % multiple:
+        query, key, value = (functional.pad(part, (0, -width % multiple)) for part in (query, key, value))
+    attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=dropout, scale=width**-0.5)
+    return attended[..., :width]
 
 
 def _scores(query: Tensor, key: Tensor, allowed: Tensor | None, source: int) -> Float[Tensor, "batch head target key"]:

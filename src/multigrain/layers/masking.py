@@ -28,9 +28,13 @@ def attention_mask(source_mask: Bool[Tensor, "batch source"]) -> tuple[Bool[Tens
     """The mask to hand to an attention kernel, and which rows have a source at all.
 
     A row whose source is absent would leave softmax with nothing to sum over. Such a row is let attend its padded
-    steps (so that no kernel divides by zero) and its result must be multiplied with the second value. Either value is
-    None where it would change nothing, which keeps full batches on the fastest kernel.
+    steps (so that no kernel divides by zero) and its result must be multiplied with the second value. On a CPU either
+    value is None where it would change nothing, which keeps full batches on the fastest kernel; a GPU would have to be waited for
+    to know that, which a CUDA graph forbids.
     """
+    if source_mask.device.type != "cpu":
+        present = source_mask.any(dim=1)
+        return (source_mask | ~present[:, None])[:, None, None, :], present
     if bool(source_mask.all()):
         return None, None
     present = source_mask.any(dim=1)

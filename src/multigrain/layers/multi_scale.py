@@ -11,7 +11,10 @@ from multigrain.layers.native.layer import AttentionParameters, ScaleParameters
 from multigrain.layers.projected_attention import Projections, is_fused, projected_attention
 
 CHUNK_ELEMENTS = 1 << 19
-"""Products of two scales' features that `ScaleAggregation` makes at a time: 2 MB in float32."""
+"""Products of two scales' features that `ScaleAggregation` makes at a time: 2 MB in float32, for a processor's cache."""
+
+GPU_CHUNK_ELEMENTS = 1 << 26
+"""The same on a GPU, 256 MB: few chunks, since each is some dozen kernels."""
 
 
 class MultiScaleAttention(nn.Module):
@@ -127,7 +130,8 @@ class ScaleAggregation(nn.Module):
         scales, batch, time, dim = candidates.shape
         steps = candidates.flatten(1, 2)
         shares = None if kept is None else _mean_weights(kept, candidates).repeat_interleave(time, dim=1)
-        length = max(1, CHUNK_ELEMENTS // (scales * scales * dim))
+        elements = CHUNK_ELEMENTS if candidates.device.type == "cpu" else GPU_CHUNK_ELEMENTS
+        length = max(1, elements // (scales * scales * dim))
         chunks = [slice(start, start + length) for start in range(0, batch * time, length)]
         rate = self.weight_dropout.rate if self.training else 0.0
         mask = dropout_mask(candidates.new_empty(scales, scales, self.num_heads, batch * time), rate) if rate > 0.0 else None

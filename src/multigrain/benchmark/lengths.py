@@ -1,14 +1,14 @@
-"""How long the benchmark's utterances are, and how they fall into batches.
+"""How long the utterances of the benchmarks are, and how they fall into batches.
 
 Words per utterance follow MOSI; audio has 7.5 steps a word and vision 10, which is what MOSI looks like under its padding.
 """
 
-import csv
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+
+from multigrain.errors import DataError
 
 MODALITIES = ("text", "audio", "vision")
 DIMS = {"text": 300, "audio": 5, "vision": 20}
@@ -24,30 +24,15 @@ Steps = list[int]  # of text, audio and vision, of one utterance
 BatchSteps = list[Steps]
 
 
-def word_counts(count: int, source: Path | None, generator: np.random.Generator) -> np.ndarray:
-    """Words of `count` utterances, 1 to 50 each.
-
-    Args:
-        count: how many utterances.
-        source: a CSV file with a `text` column to draw real counts from; None draws from the quantiles above.
-        generator: of the draw.
-    """
-    if source is None:
-        places = np.linspace(0.0, 1.0, len(WORD_QUANTILES))
-        return np.rint(np.interp(generator.uniform(size=count), places, WORD_QUANTILES)).astype(int)
-    with source.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if "text" not in (reader.fieldnames or []):
-            raise SystemExit(f"{source} has no column `text` (found {reader.fieldnames}). Name a CSV file with one transcript a row.")
-        observed = [min(max(len((row["text"] or "").split()), 1), MOST_WORDS) for row in reader]
-    if not observed:
-        raise SystemExit(f"{source} has no rows. Name a CSV file with one transcript a row, or leave out --words.")
-    return generator.choice(observed, count)
+def draw_words(count: int, generator: np.random.Generator) -> np.ndarray:
+    """Words of `count` utterances, 1 to 50 each, as MOSI has them."""
+    places = np.linspace(0.0, 1.0, len(WORD_QUANTILES))
+    return np.rint(np.interp(generator.uniform(size=count), places, WORD_QUANTILES)).astype(int)
 
 
-def steps_of(words: Iterable[int]) -> np.ndarray:
+def steps_of(words: np.ndarray | Sequence[int | float]) -> np.ndarray:
     """(utterances, 3) steps of text, audio and vision."""
-    return np.rint(np.asarray(list(words))[:, None] * np.asarray(STEPS_PER_WORD)[None, :]).astype(int)
+    return np.rint(np.asarray(words)[:, None] * np.asarray(STEPS_PER_WORD)[None, :]).astype(int)
 
 
 def padded_pairs(batch: np.ndarray) -> int:
@@ -97,21 +82,21 @@ def plan_of(batches: list[np.ndarray], count: int) -> Plan:
 
 def bucketed_batches(steps: np.ndarray, batch: int, *, shuffle: bool, seed: int) -> list[np.ndarray]:
     """The full batches of one epoch as multigrain's sampler makes them."""
-    from multigrain.data.batching import LengthBucketSampler  # not in MMSA's environment, which imports this file too
+    from multigrain.data.batching import LengthBucketSampler  # not at the top: environments without our libraries import this file too
 
     lengths = {name: steps[:, place] for place, name in enumerate(MODALITIES)}
     sampler = LengthBucketSampler(lengths, batch_utterances=batch, shuffle=shuffle, seed=seed)
-    return _full([steps[indices] for indices in sampler], batch)
+    return full_batches([steps[indices] for indices in sampler], batch)
 
 
-def random_batches(steps: np.ndarray, batch: int, *, seed: int) -> list[np.ndarray]:
-    """The full batches of one epoch in random order, as a plain loader makes them."""
-    order = np.random.default_rng(seed).permutation(len(steps))
-    return _full([steps[order[start : start + batch]] for start in range(0, len(order), batch)], batch)
+def full_batches(batches: list[np.ndarray], batch: int) -> list[np.ndarray]:
+    """Those of exactly so many utterances.
 
-
-def _full(batches: list[np.ndarray], batch: int) -> list[np.ndarray]:
+    Raises:
+        DataError: there is none.
+    """
     full = [rows for rows in batches if len(rows) == batch]
     if not full:
-        raise SystemExit(f"There are fewer utterances than one batch of {batch}. Raise --utterances or lower --batch.")
+        total = sum(len(rows) for rows in batches)
+        raise DataError(f"{total} utterances are fewer than one batch of {batch}. Use a smaller batch, or more utterances.")
     return full
