@@ -142,7 +142,7 @@ def test_a_video_that_browsers_do_not_play_gets_a_copy_that_they_do(real: Client
     id = real.http.post("/api/analyses", files={"video": ("clip.mkv", video), "transcript": ("t.srt", SUBTITLES.encode())}).json()["id"]
     assert real.wait(id, seconds=LONG)["error"] is None
     page = browser.new_page()
-    page.goto(f"{real.http.base_url}analyses/{id}/report.html")
+    page.goto(f"{real.http.base_url}/analyses/{id}/report.html")
     assert page.locator("#media").get_attribute("src") == "playable.mp4"
     wait_until(lambda: page.locator("#media").evaluate("video => video.videoWidth === 160"))
     page.close()
