@@ -3,10 +3,11 @@
     python benchmarks/extraction.py CLIPS [--seconds 120] [--transcript srt|txt|none] [--folder /tmp] [--json FILE]
     python benchmarks/extraction.py CLIPS --seconds 3600
 
-CLIPS is a folder of GRID clips (`grid_*.mpg`; the name's last part spells the six words). Their pictures are scaled, their sound is taken as it is, and all
-are encoded once as H.264 and AAC; the file repeats them to the asked length. Extraction is run once on twelve seconds, so that libraries and
-models are loaded, and then on the whole, in the same process; the factor is seconds of work by seconds of video. Parts run side by side, so that they sum to
-more than the whole. Memory is sampled twice a second: the process's own (RssAnon) at quarters of the work, and its highest resident (VmHWM).
+CLIPS is a folder of GRID clips (`grid_*.mpg`; the name's last part spells the six words). Their pictures are scaled, their sound is taken as
+it is, and all are encoded once as H.264 and AAC; the file repeats them to the asked length. Extraction is run once on twelve seconds, so that
+libraries and models are loaded, and then on the whole, in the same process; the factor is seconds of work by seconds of video. Parts run side
+by side, so that they sum to more than the whole. Memory is sampled twice a second: the process's own (RssAnon) at quarters of the work, and its
+highest resident (VmHWM).
 """
 
 import argparse

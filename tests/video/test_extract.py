@@ -1,6 +1,8 @@
 """One video to utterances: made clips that lack this or that, and real talking faces."""
 
+import time
 from itertools import pairwise
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -41,6 +43,27 @@ def test_sound_alone_gives_the_voice_of_each_utterance(tmp_path):
         assert seconds[-1] < utterance.end_seconds
     assert shares["sound"][-1] == shares["words"][-1] == 1.0
     assert all(first <= second for first, second in pairwise(shares["sound"]))
+
+
+def test_progress_is_told_by_one_thread_at_a_time(tmp_path):
+    """A worker process sends it through a pipe, which two threads must not use at once."""
+    path = write_clip(tmp_path / "both.mkv", sound=tone(20.0), picture_times=regular(20.0, 12.5), audio_codec="flac")
+    lock, stages = Lock(), set()
+
+    def tell(stage, share):
+        assert lock.acquire(blocking=False)
+        time.sleep(0.05)
+        lock.release()
+        stages.add(stage)
+
+    extract_video(path, progress=tell)
+    assert stages == set(STAGES)
+
+
+def test_a_recogniser_hears_within_given_utterances(face_clips):
+    found = extract_video(face_clips / "grid_lrwp9a.mpg", recognizer="pocketsphinx", segments=[GivenSegment(0.0, 2.98)])
+    assert found.transcript_origin == "recognised"
+    assert found.utterances[0].words
 
 
 def test_subtitles_keep_their_words_when_none_is_spoken(tmp_path):

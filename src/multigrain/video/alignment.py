@@ -85,7 +85,7 @@ class Aligner:
                 break
             begin, end, is_last = window
             found = self._next_words(expected[len(times) :], sound.read(begin, end), begin)
-            sure = found if is_last else found[: max(0, len(found) - _WORDS_IN_DOUBT)]
+            sure = found if is_last else found[:-_WORDS_IN_DOUBT] or found
             times += sure
             position = sure[-1][1] if sure else end
             if is_last:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import Literal
 
 import numpy as np
@@ -40,7 +40,7 @@ STAGES: tuple[str, ...] = ("sound", "faces", "words")
 FEATURES: dict[str, FeatureSpec] = {"text": WORDS, "audio": acoustic.ACOUSTIC_SPEC, "vision": facial.FACIAL_SPEC}
 """What extraction computes: words for a language model, voice and face."""
 
-_QUEUE_SECONDS = 2.0  # how often the share that is done is reported, in seconds of the video
+_TELL_SECONDS = 2.0  # how often the share that is done is reported, in seconds of the video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +122,12 @@ def extract_video(
     check_recognizer(recognizer)
     media = inspect_media(path, limits)
     given = None if transcript is None else read_transcript(transcript, limits)
-    tell, clock, stop = progress or (lambda stage, share: None), _Clock(), Event()
+    tell, clock, stop = _one_at_a_time(progress), _Clock(), Event()
     with Sound() as sound, ThreadPoolExecutor(1) as pool:
         looking = pool.submit(_look, media, clock, tell, stop) if media.has_picture else None
         try:
-            needs_speech = (segments is None and (given is None or given.origin == "text")) or bool(given and given.origin == "text")
+            has_text = segments is not None and all(segment.text is not None for segment in segments)
+            needs_speech = not has_text and (given is None or given.origin == "text")
             frames, speech = _hear(media, sound, clock, tell, needs_speech) if media.has_sound else (None, [])
             duration = max(media.duration_seconds or 0.0, sound.duration_seconds)
             if media.duration_seconds is None and looking is not None:
@@ -156,6 +157,18 @@ def extract_video(
     )
 
 
+def _one_at_a_time(progress: Progress | None) -> Progress:
+    """The same, called by one thread at a time."""
+    lock = Lock()
+
+    def tell(stage: str, share: float) -> None:
+        if progress is not None:
+            with lock:
+                progress(stage, share)
+
+    return tell
+
+
 def _hear(media: Media, sound: Sound, clock: _Clock, tell: Progress, needs_speech: bool) -> tuple[Float[np.ndarray, "step 25"], list[Stretch]]:
     """Reads the sound once: keeps it on disk, and gives the voice's frames and, where asked for, where somebody speaks."""
     stream, detector = acoustic.AcousticStream(), SpeechDetector() if needs_speech else None
@@ -171,7 +184,7 @@ def _hear(media: Media, sound: Sound, clock: _Clock, tell: Progress, needs_speec
         if detector is not None:
             with clock.of("voice activity"):
                 detector.push(block)
-        if sound.duration_seconds - told > _QUEUE_SECONDS:
+        if sound.duration_seconds - told > _TELL_SECONDS:
             told = sound.duration_seconds
             tell("sound", min(1.0, told / (media.duration_seconds or media.limits.duration_seconds)))
     with clock.of("acoustic"):
@@ -202,7 +215,7 @@ def _look(media: Media, clock: _Clock, tell: Progress, stop: Event) -> _Faces:
                 height, width = picture.pixels.shape[:2]
                 steps += picture.steps
                 frames += [facial.face_geometry(landmarks[None], width, height)[0]] * len(picture.steps)
-            if second - told > _QUEUE_SECONDS:
+            if second - told > _TELL_SECONDS:
                 told = second
                 tell("faces", min(1.0, second / (media.duration_seconds or media.limits.duration_seconds)))
     tell("faces", 1.0)

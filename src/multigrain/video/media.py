@@ -90,8 +90,8 @@ def inspect_media(path: str | Path, limits: Limits) -> Media:
         if picture is not None and not 0 < width * height <= limits.pixels:
             size = f"{width} x {height} pixels" if width * height else "a size that is larger or cannot be read"  # ffmpeg itself refuses larger ones
             raise VideoError(
-                f"{path} has pictures of {size}; at most {limits.pixels} pixels in all (such as 4096 x 2304) are allowed. Export it at a smaller size; "
-                "faces need no more than 720 lines."
+                f"{path} has pictures of {size}; at most {limits.pixels} pixels in all (such as 4096 x 2304) are allowed. Export it at a smaller "
+                "size; faces need no more than 720 lines."
             )
         notes = [_several(container, kind, name) for kind, name in (("audio", "sound"), ("video", "picture")) if len(_tracks(container, kind)) > 1]
         return Media(
