@@ -26,7 +26,7 @@ def bench_table(found: Mapping[str, Any]) -> Table:
 
 def bench_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """A row for each training and each prediction; cells that failed say why in place of a time."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for what in ("train", "predict"):
         for cell in found["cells"]:
             if what == "predict" and cell["prediction_batch"] is None:
