@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -98,3 +99,16 @@ def test_calibrate_writes_intervals_and_says_how_well_they_hold(run: Path, tmp_p
     assert "In brackets" in printed
     assert (copy / "checkpoints" / "best" / "conformal.json").is_file()
     assert "--check" in refused(capsys, "calibrate", str(copy), "--check", "valid")
+
+
+def test_what_libraries_print_is_dropped_and_what_python_prints_is_not() -> None:
+    code = """
+import os, sys
+from multigrain.cli.analyze import quiet_libraries
+with quiet_libraries():
+    os.write(2, b"W0000 inference_feedback_manager.cc")
+    print("kept", file=sys.stderr)
+os.write(2, b"again")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr.split() == ["kept", "again"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from made_clips import brightness, inspected, regular, tone, write_clip
 
+from made_clips import brightness, inspected, regular, tone, write_clip
 from multigrain.errors import VideoError
 from multigrain.video.limits import Limits
 from multigrain.video.media import inspect_media, pictures, sound_blocks

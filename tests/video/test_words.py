@@ -11,8 +11,8 @@ import numpy as np
 import pocketsphinx
 import pytest
 import torch
-from made_clips import GRID_WORDS, inspected, spoken_like, tone
 
+from made_clips import GRID_WORDS, inspected, spoken_like, tone
 from multigrain.errors import VideoError
 from multigrain.video.alignment import Aligner
 from multigrain.video.letter_to_sound import phones, spoken_words

@@ -1,9 +1,11 @@
 """`multigrain analyze` and `multigrain calibrate`: a video's sentiment with its evidence, and intervals for a checkpoint."""
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -55,8 +57,6 @@ def analyze(
 
 
 def _of_text(text: str | None, transcript: Path | None, checkpoint: str | None) -> "Analysis":
-    import sys
-
     from multigrain.analysis.analyze import analyze_text
 
     if transcript is not None:
@@ -67,7 +67,7 @@ def _of_text(text: str | None, transcript: Path | None, checkpoint: str | None) 
 def _of_video(video: Path, transcript: Path | None, checkpoint: str | None, recognizer: str) -> "Analysis":
     from multigrain.analysis.analyze import analyze as analyze_video
 
-    with _progress_bar() as progress:
+    with quiet_libraries(), _progress_bar() as progress:
         return analyze_video(video, transcript=transcript, checkpoint=checkpoint, recognizer=recognizer, progress=progress)
 
 
@@ -95,6 +95,31 @@ def _write(found: "Analysis", video: Path | None, report: Path | None, media: st
         raise DataError(f"{error.filename or 'The result'} cannot be written: {error.strerror or error}. Choose another place.") from error
     for path in written:
         typer.echo(f"Wrote {path}", err=True)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """What mediapipe and the decoders print to the process's stderr is dropped, since no user needs it; Python's stderr goes on as before."""
+    sys.stderr.flush()
+    python, kept, nothing = sys.stderr, os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    try:
+        with open(os.dup(kept), "w", buffering=1, encoding=python.encoding, errors=python.errors) as same:
+            if _is_on_descriptor_2(python):
+                sys.stderr = same
+            yield
+    finally:
+        sys.stderr = python
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _is_on_descriptor_2(stream: Any) -> bool:
+    try:
+        return stream.fileno() == 2
+    except OSError:  # it is no file, as under a test
+        return False
 
 
 @contextmanager
