@@ -12,3 +12,9 @@ def face_clips(shared_data: Path) -> Path:
     if not folder.is_dir():
         pytest.skip("needs ../shared/data/face_clips, which is not here")
     return folder
+
+
+@pytest.fixture
+def face_library() -> None:
+    """The test is skipped where mediapipe is not installed."""
+    pytest.importorskip("mediapipe", reason="needs mediapipe, which has no build for this Python")

@@ -15,6 +15,7 @@ from multigrain.video.limits import Limits
 from multigrain.video.words import GivenSegment
 
 
+@pytest.mark.usefixtures("face_library")
 def test_a_silent_video_without_a_face_is_cut_into_even_pieces(tmp_path):
     path = write_clip(tmp_path / "grey.mp4", picture_times=regular(12.0, 5.0))
     found = extract_video(path)
@@ -45,6 +46,7 @@ def test_sound_alone_gives_the_voice_of_each_utterance(tmp_path):
     assert all(first <= second for first, second in pairwise(shares["sound"]))
 
 
+@pytest.mark.usefixtures("face_library")
 def test_progress_is_told_by_one_thread_at_a_time(tmp_path):
     """A worker process sends it through a pipe, which two threads must not use at once."""
     path = write_clip(tmp_path / "both.mkv", sound=tone(20.0), picture_times=regular(20.0, 12.5), audio_codec="flac")
@@ -60,6 +62,7 @@ def test_progress_is_told_by_one_thread_at_a_time(tmp_path):
     assert stages == set(STAGES)
 
 
+@pytest.mark.usefixtures("face_library")
 def test_a_recogniser_hears_within_given_utterances(face_clips):
     found = extract_video(face_clips / "grid_lrwp9a.mpg", recognizer="pocketsphinx", segments=[GivenSegment(0.0, 2.98)])
     assert found.transcript_origin == "recognised"
@@ -86,11 +89,19 @@ def test_words_with_times_are_taken_as_they_are(tmp_path):
     assert found.transcript_origin == "words"
 
 
+@pytest.mark.usefixtures("face_library")
 def test_plain_text_without_sound_is_refused(tmp_path):
     path = write_clip(tmp_path / "grey.mp4", picture_times=regular(1.0))
     (tmp_path / "a.txt").write_text("hello there")
     with pytest.raises(VideoError, match="plain text, which is placed by the sound"):
         extract_video(path, transcript=tmp_path / "a.txt")
+
+
+def test_the_face_can_be_left_out(tmp_path):
+    path = write_clip(tmp_path / "both.mkv", sound=tone(2.0), picture_times=regular(2.0), audio_codec="flac")
+    found = extract_video(path, with_faces=False)
+    assert found.face_share is None
+    assert found.notes[-1] == "The face was left out, as asked."
 
 
 def test_limits_and_transcripts_are_checked_before_decoding(tmp_path):
@@ -103,6 +114,7 @@ def test_limits_and_transcripts_are_checked_before_decoding(tmp_path):
         extract_video(path, recognizer="siri")
 
 
+@pytest.mark.usefixtures("face_library")
 @pytest.mark.parametrize("name", ["grid_bbaf2n", "grid_lrwp9a"])
 def test_a_real_talking_face_has_words_voice_and_face(tmp_path, face_clips, name):
     (tmp_path / "said.txt").write_text(GRID_WORDS[name])
@@ -118,6 +130,7 @@ def test_a_real_talking_face_has_words_voice_and_face(tmp_path, face_clips, name
     assert found.notes == []
 
 
+@pytest.mark.usefixtures("face_library")
 def test_frames_without_a_face_are_left_out(face_clips):
     found = extract_video(face_clips / "pyfeat_face_noface.mov")
     first, last = found.utterances[0], found.utterances[-1]
@@ -127,12 +140,14 @@ def test_frames_without_a_face_are_left_out(face_clips):
     assert first.step_times["vision"].seconds()[-1] < 2.6
 
 
+@pytest.mark.usefixtures("face_library")
 def test_pocketsphinx_is_marked_unreliable(face_clips):
     found = extract_video(face_clips / "grid_lrwp9a.mpg", recognizer="pocketsphinx")
     assert (found.transcript_origin, found.is_transcript_reliable) == ("recognised", False)
     assert any("unreliable" in note for note in found.notes)
 
 
+@pytest.mark.usefixtures("face_library")
 def test_given_utterances_take_the_words_within_them(face_clips):
     segments = [GivenSegment(0.0, 1.4), GivenSegment(1.4, None), GivenSegment(0.7, 2.3, "bin blue at f two now")]
     with_text = extract_video(face_clips / "grid_bbaf2n.mpg", segments=segments[2:])

@@ -112,6 +112,7 @@ def smaller(pixels: np.ndarray, height: int) -> np.ndarray:
     return av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(width=width, height=height).to_ndarray(format="rgb24")
 
 
+@pytest.mark.usefixtures("face_library")
 def test_the_largest_face_is_followed_and_kept(face_clips):
     large, small = first_picture(face_clips / "grid_bbaf2n.mpg"), smaller(first_picture(face_clips / "grid_lbax4n.mpg"), 120)
     scene = np.zeros((360, 720, 3), np.uint8)
@@ -131,6 +132,7 @@ def test_the_largest_face_is_followed_and_kept(face_clips):
         assert grown[-1][4, 0] > 340  # a clearly larger face takes the place of the followed one
 
 
+@pytest.mark.usefixtures("face_library")
 def test_no_face_is_none_and_never_zeros(face_clips):
     with FaceTracker() as tracker:
         assert [tracker.follow(np.zeros((90, 160, 3), np.uint8), second / 2) for second in range(3)] == [None] * 3
@@ -140,6 +142,7 @@ def test_no_face_is_none_and_never_zeros(face_clips):
     assert all(points is None for points in shown)
 
 
+@pytest.mark.usefixtures("face_library")
 def test_a_face_that_goes_is_gone(face_clips):
     with FaceTracker() as tracker:
         there = [

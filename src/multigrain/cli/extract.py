@@ -38,6 +38,7 @@ def extract(
     labels: Annotated[Path | None, typer.Option(metavar="CSV", help="Columns file, start, end, label, split: makes a training store.")] = None,
     label_range: Annotated[tuple[float, float], typer.Option("--range", metavar="LOW HIGH", help="The labels' range.")] = (-3.0, 3.0),
     recognizer: Annotated[str, typer.Option(help="Without transcript: whisper:MODEL, pocketsphinx (unreliable) or none.")] = "none",
+    faces: Annotated[bool, typer.Option("--faces/--no-faces", help="Look for a face; needs mediapipe.")] = True,
     workers: Annotated[int, typer.Option(min=1, help="Videos at once, each in a process of its own.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted extraction to the same store.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is already there.")] = False,
@@ -62,6 +63,7 @@ def extract(
             labels=chosen,
             task=Task(minimum=label_range[0], maximum=label_range[1]),
             recognizer=recognizer,
+            with_faces=faces,
             workers=workers,
             resume=resume,
             overwrite=overwrite,
@@ -148,7 +150,7 @@ def _print_summary(made: "Extraction", console: "Console") -> None:
     if made.videos:
         table = Table("video", "seconds", "utterances", "face", "words from", "notes", box=None, pad_edge=False)
         for facts in made.videos:
-            face = "no picture" if facts["face_share"] is None else f"{100 * facts['face_share']:.0f} %"
+            face = "none" if facts["face_share"] is None else f"{100 * facts['face_share']:.0f} %"
             origin = facts["transcript_origin"] + ("" if facts["is_transcript_reliable"] else ", unreliable")
             row = (facts["file"], f"{facts['duration_seconds']:.1f}", str(facts["utterances"]), face, origin, " ".join(facts["notes"]))
             table.add_row(*(Text(cell) for cell in row))

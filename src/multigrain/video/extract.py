@@ -53,7 +53,7 @@ class ExtractedVideo:
         features: where each modality's features come from; those that an utterance of this video has.
         word_times: per utterance, start and end in seconds of each of its words; None where a word was not found in the sound.
         duration_seconds: of the video.
-        face_share: share of the looked-at pictures that show a face; None for a file without picture.
+        face_share: share of the looked-at pictures that show a face; None where no picture was looked at.
         transcript_origin: `subtitles`, `text` (placed by alignment), `words` (given with times), `recognised` or `none`.
         is_transcript_reliable: False for text that pocketsphinx recognised: a last resort whose words are often wrong.
         notes: what the user should know, a sentence each.
@@ -105,6 +105,7 @@ def extract_video(
     limits: Limits = Limits(),  # noqa: B008 (frozen)
     progress: Progress | None = None,
     segments: Sequence[GivenSegment] | None = None,
+    with_faces: bool = True,
 ) -> ExtractedVideo:
     """Everything that can be found in one video or sound file.
 
@@ -115,6 +116,7 @@ def extract_video(
         limits: what is refused.
         progress: told how far each of `STAGES` is.
         segments: the utterances, where they are known, such as from a table of labels; by default they are found.
+        with_faces: False leaves the face out, and needs no mediapipe.
 
     Raises:
         VideoError: the file or its transcript cannot be read or exceeds a limit, or a library that it needs is missing.
@@ -124,7 +126,7 @@ def extract_video(
     given = None if transcript is None else read_transcript(transcript, limits)
     tell, clock, stop = _one_at_a_time(progress), _Clock(), Event()
     with Sound() as sound, ThreadPoolExecutor(1) as pool:
-        looking = pool.submit(_look, media, clock, tell, stop) if media.has_picture else None
+        looking = pool.submit(_look, media, clock, tell, stop) if media.has_picture and with_faces else None
         try:
             has_text = segments is not None and all(segment.text is not None for segment in segments)
             needs_speech = not has_text and (given is None or given.origin == "text")
@@ -140,7 +142,7 @@ def extract_video(
         except BaseException:
             stop.set()
             raise
-    notes = [*media.notes, *(given.notes if given else []), *found.notes, *_notes(media, faces, sound.duration_seconds)]
+    notes = [*media.notes, *(given.notes if given else []), *found.notes, *_notes(media, with_faces, faces, sound.duration_seconds)]
     name = clean_text(media.path.stem) or "video"
     utterances = tuple(_utterance(f"{name}_{number}", name, segment, frames, faces) for number, segment in enumerate(found.segments))
     used = {modality for utterance in utterances for modality in utterance.features}
@@ -257,15 +259,18 @@ def _steps_within(segment: Segment, rate_hz: float) -> tuple[int, int]:
     return int(np.ceil(segment.start * rate_hz - 1e-6)), int(np.ceil(segment.end * rate_hz - 1e-6))
 
 
-def _notes(media: Media, faces: _Faces | None, sound_seconds: float) -> list[str]:
+def _notes(media: Media, with_faces: bool, faces: _Faces | None, sound_seconds: float) -> list[str]:
     notes = []
     if not media.has_sound:
         notes.append("The file has no sound: there is no voice, and words cannot be placed in time.")
-    if faces is None:
+    if not media.has_picture:
         notes.append("The file has no picture: there is no face.")
+    elif faces is None:
+        notes.append("The face was left out, as asked.")
     elif not len(faces.steps):
         notes.append("No human face was found in the picture.")
     decoded = max(sound_seconds, 0.0 if faces is None else faces.last_second)
-    if media.duration_seconds is not None and decoded < 0.9 * media.duration_seconds - 1.0:
+    is_all_decoded = faces is not None or not media.has_picture
+    if is_all_decoded and media.duration_seconds is not None and decoded < 0.9 * media.duration_seconds - 1.0:
         notes.append(f"The header says {media.duration_seconds:.1f} s, but only {decoded:.1f} s can be decoded: the file seems to be cut short.")
     return notes

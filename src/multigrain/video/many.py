@@ -66,6 +66,7 @@ class _VideoTask:
     recognizer: str
     limits: Limits
     segments: tuple[GivenSegment, ...] | None
+    with_faces: bool
 
 
 @dataclass
@@ -84,6 +85,7 @@ def extract_store(
     labels: Mapping[Path, Sequence[LabelledSegment]] | None = None,
     task: Task | None = None,
     recognizer: str = "none",
+    with_faces: bool = True,
     workers: int = 1,
     resume: bool = False,
     overwrite: bool = False,
@@ -100,7 +102,7 @@ def extract_store(
         labels: utterances with labels of `labels.read_labels`, for training; videos without any are left out. By default utterances are
             found, have no label, and are in split `test`.
         task: what the labels are; by default scores in -3..3.
-        recognizer: see `extract_video`.
+        recognizer, with_faces: see `extract_video`.
         workers: processes at once; 0 works in this process.
         resume: go on where an interrupted extraction to the same path ended; what was finished of the same files is kept.
         overwrite: replace a store that is already there.
@@ -124,7 +126,7 @@ def extract_store(
     if parts.exists() and not resume:
         raise VideoError(f"{parts} holds what an interrupted extraction to {target} had finished. Add --resume to go on with it, or delete it.")
     parts.mkdir(parents=True, exist_ok=True)
-    plan = _planned(paths, parts, transcripts or {}, labels, recognizer, limits)
+    plan = _planned(paths, parts, transcripts or {}, labels, recognizer, limits, with_faces)
     num_reused = len(plan.done)
     failures = []
     for outcome in run_tasks(
@@ -158,13 +160,14 @@ def _planned(
     labels: Mapping[Path, Sequence[LabelledSegment]] | None,
     recognizer: str,
     limits: Limits,
+    with_faces: bool,
 ) -> _Plan:
     plan = _Plan()
     for path in paths:
         segments = None if labels is None else tuple(line.segment for line in labels[path])
         transcript = transcripts.get(path)
         decisive = [
-            *(__version__, {name: spec.to_dict() for name, spec in FEATURES.items()}, asdict(limits), recognizer),
+            *(__version__, {name: spec.to_dict() for name, spec in FEATURES.items()}, asdict(limits), recognizer, with_faces),
             *(_identity(path), None if transcript is None else _identity(transcript)),
             None if segments is None else [asdict(segment) for segment in segments],
         ]
@@ -172,7 +175,17 @@ def _planned(
         if (part / "video.json").is_file():
             plan.done[path] = part
         else:
-            plan.tasks.append(_VideoTask(video=path, part=part, transcript=transcript, recognizer=recognizer, limits=limits, segments=segments))
+            plan.tasks.append(
+                _VideoTask(
+                    video=path,
+                    part=part,
+                    transcript=transcript,
+                    recognizer=recognizer,
+                    limits=limits,
+                    segments=segments,
+                    with_faces=with_faces,
+                )
+            )
     return plan
 
 
@@ -193,6 +206,7 @@ def _extract_part(task: _VideoTask, progress: Callable[[str, float], None]) -> N
         limits=task.limits,
         progress=progress,
         segments=task.segments,
+        with_faces=task.with_faces,
     )
     if not found.features:
         raise VideoError(f"{task.video}: neither words nor voice nor a face were found. {' '.join(found.notes)}")

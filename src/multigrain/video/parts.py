@@ -24,7 +24,11 @@ def import_part(name: str, purpose: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != name.split(".")[0]:
             raise _does_not_load(name, purpose, error) from error
-        hint = " It has no build for Python 3.13 or later; use Python 3.11 or 3.12." if name == "mediapipe" else ""
+        hint = (
+            " It has no build for Python 3.13 or later: use 3.11 or 3.12, or leave the face out (--no-faces, with_faces=False)."
+            if name == "mediapipe"
+            else ""
+        )
         raise VideoError(f"{name} is needed for {purpose} and is not installed.{hint} Install it with: pip install 'multigrain[video]'") from error
     except ImportError as error:  # a library of the system is missing
         raise _does_not_load(name, purpose, error) from error
