@@ -57,7 +57,12 @@ class LineProcess:
         """Waits for the next answer; raises as `ask` does."""
         assert self._process.stdout is not None
         overdue = threading.Event()
-        timer = threading.Timer(limit_seconds, lambda: (overdue.set(), self._process.kill()))
+
+        def end() -> None:
+            overdue.set()
+            self._process.kill()
+
+        timer = threading.Timer(limit_seconds, end)
         timer.daemon = True
         timer.start()
         try:
