@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from multigrain.benchmark.machine import QUIET_LOAD
 from multigrain.benchmark.run import REAL, median
@@ -13,16 +15,16 @@ COMPILED, PLAIN = "compiled", "PyTorch's"
 TITLES = {"mult": "MulT", "mcmut": "MCMuT"}
 
 
-def bench_table(found: Mapping[str, Any]) -> Table:
-    """The table; `found` is what `measure` gave."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=_title(found), caption=_caption(found), title_justify="left", caption_justify="left")
+def bench_table(found: Mapping[str, Any]) -> Group:
+    """The table between its notes; `found` is what `measure` gave."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("what", min_width=26)
     table.add_column("kernels", min_width=9)
     for name in ("batch", "seconds", "utt./s", "peak MB", "speedup"):
         table.add_column(name, justify="right")
     for row in bench_rows(found):
         table.add_row(*row)
-    return table
+    return Group(Text(_title(found)), table, Text(_caption(found)))
 
 
 def bench_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
