@@ -25,13 +25,13 @@ def test_a_pair_of_cells_is_measured_and_told() -> None:
     console = Console(width=300, record=True, quiet=True)
     console.print(bench_table(found))
     rows = bench_rows(found)
-    assert [row[1] for row in rows] == ["train"] * len(found["cells"]) + ["predict"] * len(found["cells"])
-    assert all((row[-1] != "") == (row[4] == COMPILED) for row in rows)
+    assert [row[0] for row in rows] == ["MulT train, real lengths"] * len(found["cells"]) + ["MulT predict, real lengths"] * len(found["cells"])
+    assert all((row[-1] != "") == (row[1] == COMPILED) for row in rows)
 
 
 def test_a_failed_cell_says_why_in_its_row() -> None:
     cell = {"model": "mult", "input": REAL, "is_native": False, "batch": 2, "prediction_batch": None, "train": [], "predict": [], "error": "too slow"}
-    assert bench_rows({"cells": [cell]}) == [("MulT", "train", REAL, "2", "PyTorch's", "no number: too slow", "", "", "", "")]
+    assert bench_rows({"cells": [cell]}) == [("MulT train, real lengths", "PyTorch's", "2", "no number: too slow", "", "", "")]
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,9 @@ class Cell:
     def _batch(self, steps: BatchSteps, number: int) -> Batch:
         """The same utterances in each process and round; making them is not in the time."""
         features, lengths = padded_features(steps, None, seed=1_000_003 * self.spec.seed + 1009 * (number + 10))
-        arrays: dict[str, Any] = {**features}
-        batch = Batch.from_arrays(**arrays, lengths=lengths, label=torch.linspace(-3.0, 3.0, len(steps))).to(self.device)
+        batch = Batch.from_arrays(
+            text=features["text"], audio=features["audio"], vision=features["vision"], lengths=lengths, label=torch.linspace(-3.0, 3.0, len(steps))
+        ).to(self.device)
         self._synchronise()
         return batch
 

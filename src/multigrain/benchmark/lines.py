@@ -58,11 +58,11 @@ class LineProcess:
         assert self._process.stdout is not None
         overdue = threading.Event()
 
-        def give_up() -> None:
+        def end() -> None:
             overdue.set()
             self._process.kill()
 
-        timer = threading.Timer(limit_seconds, give_up)
+        timer = threading.Timer(limit_seconds, end)
         timer.daemon = True
         timer.start()
         try:

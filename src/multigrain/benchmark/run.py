@@ -18,7 +18,7 @@ from multigrain.benchmark.models import MODELS
 from multigrain.errors import RecipeError, require
 from multigrain.layers.native.library import SWITCH, unavailable
 
-REAL, PADDED = "real lengths", "padded to 50/375/500"
+REAL, FULL = "real lengths", "all 50/375/500"
 UTTERANCES = 1284
 """Of the epoch whose batches are measured: MOSI's training split."""
 
@@ -40,7 +40,7 @@ class Choices:
         seconds: about how long it may take in all; each cell has at least one round, however long that is.
         device: `auto` (a GPU where there is one), `cpu` or `cuda`.
         models: of `MODELS`.
-        inputs: of `REAL` and `PADDED`.
+        inputs: of `REAL` and `FULL` (every step of 50/375/500 is computed).
     """
 
     batch: int = 16
@@ -48,7 +48,7 @@ class Choices:
     seconds: float = 60.0
     device: str = "auto"
     models: tuple[str, ...] = MODELS
-    inputs: tuple[str, ...] = (REAL, PADDED)
+    inputs: tuple[str, ...] = (REAL, FULL)
 
     def __post_init__(self) -> None:
         """Checks every value."""
@@ -142,7 +142,7 @@ def _waves(choices: Choices, device: str, *, with_native: bool) -> tuple[list[li
     predicted = plan_of(bucketed_batches(steps, PREDICTION_BATCH, shuffle=False, seed=0), _PREDICTIONS_A_ROUND).batches
     full: BatchSteps = [list(UNALIGNED_PADDING)] * choices.batch
     assert plan.costliest is not None
-    batches = {REAL: (plan.batches, [plan.batches[0], plan.costliest], predicted), PADDED: ([full], [full], [])}
+    batches = {REAL: (plan.batches, [plan.batches[0], plan.costliest], predicted), FULL: ([full], [full], [])}
     waves = [
         [
             CellSpec(
