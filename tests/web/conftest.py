@@ -44,7 +44,7 @@ def live(settings: Settings) -> Iterator[tuple[str, int, Services]]:
 
 @pytest.fixture
 def http() -> Iterator[httpx2.Client]:
-    with httpx2.Client(timeout=20, trust_env=False) as client:
+    with httpx2.Client(timeout=60, trust_env=False) as client:
         yield client
 
 

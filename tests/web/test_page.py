@@ -37,7 +37,7 @@ def services(server: tuple[str, Services]) -> Services:
 def visit(browser: "Browser", server: tuple[str, Services]) -> Iterator[Visit]:
     context = browser.new_context()
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(120_000)  # a busy machine is no fault of the page
     made = Visit(page, server[0])
     page.goto(made.address)
     yield made

@@ -151,7 +151,7 @@ def test_the_command_line_starts_serves_and_ends(tmp_path: Path, http: httpx2.Cl
     )
     assert (taken.returncode, "cannot be listened on" in taken.stderr) == (2, True)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "")
 
 

@@ -143,7 +143,7 @@ BEGINNING = b'--x\r\nContent-Disposition: form-data; name="video"; filename="a.w
 
 def test_an_upload_that_stands_still_is_given_up(live: Live):
     host, port, services = live
-    with socket.create_connection((host, port), timeout=20) as connection:
+    with socket.create_connection((host, port), timeout=60) as connection:
         connection.sendall(HEAD + BEGINNING)
         wait_until(lambda: list(services.folders.incoming.iterdir()))
         answer = connection.makefile("rb").read()
@@ -185,7 +185,7 @@ def test_a_client_that_sends_on_is_refused_with_an_answer_it_can_read(settings: 
     body = b'--x\r\nContent-Disposition: form-data; name="video"; filename="a.wav"\r\n\r\n' + WAV + b"\x00" * 12_000_000
     with listening(create_app(replace(settings, video_bytes=100_000))) as (host, port):
         for _ in range(5):
-            connection = http.client.HTTPConnection(host, port, timeout=20)
+            connection = http.client.HTTPConnection(host, port, timeout=60)
             connection.request("POST", "/api/analyses", body, {"Content-Type": "multipart/form-data; boundary=x"})
             assert connection.getresponse().status == 413
             connection.close()
@@ -203,7 +203,7 @@ def test_two_hundred_uploads_at_once_are_taken_or_told_to_wait(settings: Setting
         threads = [threading.Thread(target=upload, args=(number,)) for number in range(200)]
         for thread in threads:
             thread.start()
-        assert httpx2.get(f"http://{host}:{port}/api/analyses", trust_env=False, timeout=20).status_code == 200
+        assert httpx2.get(f"http://{host}:{port}/api/analyses", trust_env=False, timeout=60).status_code == 200
         for thread in threads:
             thread.join()
         taken = [answer.json()["id"] for answer in answers if answer.status_code == 202]

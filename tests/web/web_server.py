@@ -72,7 +72,7 @@ def in_process(settings: Settings) -> Iterator[Client]:
 def on_a_port(settings: Settings) -> Iterator[Client]:
     """The same, over a real connection."""
     app = create_app(settings)
-    with listening(app) as (host, port), httpx2.Client(base_url=f"http://{host}:{port}", trust_env=False, timeout=30) as http:
+    with listening(app) as (host, port), httpx2.Client(base_url=f"http://{host}:{port}", trust_env=False, timeout=60) as http:
         yield Client(http, app.state.services)
 
 
