@@ -73,13 +73,17 @@ def repeat(once: Path, times: int, length: float, path: Path) -> None:
     """Writes the file's packets so many times, one after the other."""
     with av.open(str(once)) as source, av.open(str(path), "w") as target:
         streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+        last: dict[int, int] = {}
         for turn in range(times):
             source.seek(0)
             for packet in source.demux():
                 if packet.dts is None:
                     continue
-                shift = round(turn * length / packet.time_base)
-                packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, streams[packet.stream.index]
+                index, shift = packet.stream.index, round(turn * length / packet.time_base)
+                if packet.dts + shift <= last.get(index, packet.dts + shift - 1):  # an encoder's padding reaches into the next turn
+                    continue
+                last[index] = packet.dts + shift
+                packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, streams[index]
                 target.mux(packet)
 
 
