@@ -10,7 +10,7 @@ Sound and pictures are read side by side, piece by piece: what stays in memory i
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from multigrain.data.readers.transcripts import WORDS
 from multigrain.schema import MODALITIES, FeatureSpec, StepTimes, Utterance
 from multigrain.video import acoustic, facial
+from multigrain.video.ahead import ahead
 from multigrain.video.face_tracking import FaceTracker
 from multigrain.video.limits import Limits
 from multigrain.video.media import Media, inspect_media, pictures, sound_blocks
@@ -202,10 +203,9 @@ def _look(media: Media, clock: _Clock, tell: Progress, stop: Event) -> _Faces:
     steps: list[int] = []
     frames: list[np.ndarray] = []
     num_looked_at, told, second = 0, 0.0, 0.0
-    shown = pictures(media, facial.FRAME_RATE_HZ)
-    with tracker:
+    with tracker, closing(ahead(pictures(media, facial.FRAME_RATE_HZ))) as shown:
         while not stop.is_set():
-            with clock.of("decode picture"):
+            with clock.of("wait for picture"):
                 picture = next(shown, None)
             if picture is None:
                 break
