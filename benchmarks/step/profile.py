@@ -16,7 +16,16 @@ DISPATCH = "dispatch and Python"
 OTHER = "custom functions, unknown"
 COMPILED = "compiled layers"
 # Of the compiled layers, in the order of kernel/profile.hpp.
-COMPILED_KINDS = ("products", "weights' gradients", "attention forward", "attention backward", "layer norms", "element-wise", "layout")
+COMPILED_KINDS = (
+    "products",
+    "weights' gradients",
+    "attention forward",
+    "attention backward",
+    "between scales",
+    "layer norms",
+    "element-wise",
+    "layout",
+)
 
 # Kind -> names without "aten::" and a trailing underscore. Composite operations (linear, matmul, einsum) take no time of their own
 # but dispatch; `exp` and maxima come from softmaxes that are written out; bits and shifts from generators that are.

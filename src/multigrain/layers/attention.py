@@ -3,7 +3,7 @@
 from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -46,6 +46,13 @@ class AttentionBias(NamedTuple):
         if target_mask.device.type != "cpu":
             return self
         return self._replace(asking=real_lengths(target_mask))
+
+    def at_step(self, step: Int[Tensor, " batch"]) -> "AttentionBias":
+        """The same for one target step of each row."""
+        allowed = self.allowed
+        if allowed is not None and allowed.shape[2] > 1:
+            allowed = allowed[torch.arange(len(step), device=step.device), :, step].unsqueeze(2)
+        return AttentionBias(allowed, self.present)
 
 
 def attend(

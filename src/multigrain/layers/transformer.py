@@ -1,15 +1,17 @@
 """Transformer layers and stacks in MulT's form, for crossmodal and for self-attention."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from multigrain.layers.attention import AttentionBias, MultiHeadAttention
 from multigrain.layers.dropout import Dropout
 from multigrain.layers.feed_forward import FeedForward
-from multigrain.layers.native.layer import Rates, is_native, native_layer
+from multigrain.layers.masking import read_step
+from multigrain.layers.native.layer import LayerCall, Rates, is_native, layer_call, native_layers
 from multigrain.layers.position import sinusoidal_positions
 from multigrain.layers.sparse_attention import SparseMultiHeadAttention
 
@@ -65,14 +67,9 @@ class TransformerLayer(nn.Module):
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "batch target dim"], Float[Tensor, "batch head target source"] | None]:
         """The target's next level; `source` None means self-attention."""
-        sources = None if source is None else [source]
-        if (
-            isinstance(self.attention, MultiHeadAttention)
-            and self.attention.is_softmax
-            and not with_weights
-            and is_native(target, sources, bias.allowed, self.attention.num_heads, self.target_norm.weight)
-        ):
-            return self._natively(target, sources, bias), None
+        if not with_weights and self.is_native(target, source, bias):
+            inputs, asked = ([target], None) if source is None else ([target, source], [1])
+            return native_layers(inputs, [self.native_call(0, asked, bias)])[0], None
         normalised = self.target_norm(target)
         if source is None:
             attended, weights = self.attention(normalised, normalised, bias, with_weights=with_weights)
@@ -81,9 +78,18 @@ class TransformerLayer(nn.Module):
         states = self.residual_dropout.add_to(normalised if self.residual == "normalised" else target, attended)
         return self.feed_forward.add_to(states, self.feed_forward_norm, self.residual_dropout), weights
 
-    def _natively(self, target: Tensor, sources: list[Tensor] | None, bias: AttentionBias) -> Tensor:
+    def is_native(self, target: Tensor, source: Tensor | None, bias: AttentionBias) -> bool:
+        """Whether this can be computed by the compiled layer."""
+        return (
+            isinstance(self.attention, MultiHeadAttention)
+            and self.attention.is_softmax
+            and is_native(target, None if source is None else [source], bias.allowed, self.attention.num_heads, self.target_norm.weight)
+        )
+
+    def native_call(self, target: int, sources: Iterable[int] | None, bias: AttentionBias) -> LayerCall:
+        """This layer for `native_layers`, from numbers of states."""
         rates = Rates(attention=self.attention.dropout, hidden=self.feed_forward.hidden_dropout.rate, residual=self.residual_dropout.rate)
-        return native_layer(
+        return layer_call(
             target,
             sources,
             target_norm=self.target_norm,
@@ -118,12 +124,47 @@ class TransformerStack(nn.Module):
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "batch target dim"], list[Float[Tensor, "batch 1 head target source"]]]:
         """The target after all layers, and each layer's weights when asked for."""
+        states, collected = self._climb(list(self), target, source, bias, with_weights=with_weights)
+        return self.final_norm(states), collected
+
+    def __iter__(self) -> Iterator[TransformerLayer]:
+        """The layers, from below."""
+        return (cast(TransformerLayer, layer) for layer in self.layers)
+
+    def read(
+        self, states: Float[Tensor, "batch time dim"], bias: AttentionBias, readout: Int[Tensor, " batch"], mask: Bool[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch dim"]:
+        """What self-attention makes of one step of each row; zeros where the row has no step.
+
+        The same as `forward` followed by `read_step`, but the last layer computes this one step alone.
+
+        Args:
+            states: what enters the stack.
+            bias: which of them may be attended.
+            readout: the step to read.
+            mask: True where a step is real.
+        """
+        *lower, last = self
+        states, _ = self._climb(lower, states, None, bias)
+        steps, _ = last(read_step(states, readout, mask)[:, None], states, bias.at_step(readout))
+        is_present = mask.any(dim=1, keepdim=True).to(states.dtype)
+        read: Tensor = self.final_norm(steps[:, 0]) * is_present
+        return read
+
+    def _climb(
+        self, layers: list[TransformerLayer], target: Tensor, source: Tensor | None, bias: AttentionBias, *, with_weights: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Through some of the layers; all of them in one call where they are compiled."""
+        if layers and not with_weights and all(layer.is_native(target, source, bias) for layer in layers):
+            inputs, asked = ([target], None) if source is None else ([target, source], [1])
+            before = (0, *range(len(inputs), len(inputs) + len(layers)))  # the number of what each layer continues
+            return native_layers(inputs, [layer.native_call(below, asked, bias) for below, layer in zip(before, layers, strict=False)])[0], []
         collected: list[Tensor] = []
-        for layer in self.layers:
+        for layer in layers:
             target, weights = layer(target, source, bias, with_weights=with_weights)
             if weights is not None:
                 collected.append(weights.unsqueeze(1))
-        return self.final_norm(target), collected
+        return target, collected
 
 
 class PositionalInput(nn.Module):

@@ -14,9 +14,9 @@ Source: Ma, Yao, Liang and Liu, "Multi-scale Cooperative Multimodal Transformers
 Videos", AAAI 2023. What the paper leaves open is decided in docs/decisions/mcmut-open-points.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -26,9 +26,8 @@ from multigrain.layers.attention import AttentionBias
 from multigrain.layers.dropout import Dropout
 from multigrain.layers.feed_forward import FeedForward
 from multigrain.layers.head import ResidualHead
-from multigrain.layers.masking import read_step
 from multigrain.layers.multi_scale import MultiScaleAttention, ScaleAggregation, ScaleMean, draw_kept_scales
-from multigrain.layers.native.layer import Rates, is_native, native_layer
+from multigrain.layers.native.layer import LayerCall, Rates, is_native, layer_call, native_layers
 from multigrain.layers.temporal_projection import TemporalProjection
 from multigrain.layers.transformer import PositionalInput, TransformerSettings, TransformerStack
 from multigrain.models.base import MultimodalModel, Paper, PaperResult
@@ -136,24 +135,31 @@ class MultiScaleLayer(nn.Module):
         self, target: Float[Tensor, "batch target dim"], sources: list[Tensor], bias: AttentionBias, *, with_weights: bool = False
     ) -> tuple[Float[Tensor, "batch target dim"], Float[Tensor, "batch scale head target source"] | None]:
         """The target stream's next level, from its last one and the source stream's levels."""
-        drops = self.training and self.scale_dropout > 0.0
         if self.has_lowest_only:
-            sources, drops = sources[:1], False  # those left out need not be computed
-        drops = drops and self.crossmodal.num_scales > 1
-        kept = draw_kept_scales(len(sources), target.shape[0], self.scale_dropout, target.device) if drops else None
-        if not with_weights and is_native(target, sources, bias.allowed, self.crossmodal.num_heads, self.target_norm.weight):
-            return self._natively(target, sources, bias, kept), None
+            sources = sources[:1]  # those left out need not be computed
+        if not with_weights and self.is_native(target, sources, bias):
+            return native_layers([target, *sources], [self.native_call(0, range(1, 1 + len(sources)), bias, len(target))])[0], None
+        kept = self._draw_kept_scales(len(sources), target.shape[0], target.device)
         normalised = self.target_norm(target)
         candidates, weights = self.crossmodal(normalised, sources, bias, source_norm=self.source_norm, with_weights=with_weights)  # Eqs. 3-4
         aggregated = candidates[0] if self.crossmodal.num_scales == 1 else self.aggregation(candidates, kept)  # multi-scale attention, or the mean
         residual = self.residual_dropout.add_to(normalised, aggregated)
         return self.feed_forward.add_to(residual, self.feed_forward_norm, self.residual_dropout), weights  # Eq. 5
 
-    def _natively(self, target: Tensor, sources: list[Tensor], bias: AttentionBias, kept: Tensor | None) -> Tensor:
-        """The same as one compiled function."""
+    def _draw_kept_scales(self, scales: int, batch: int, device: torch.device) -> Tensor | None:
+        """Which scales are used, where scale dropout leaves any out."""
+        is_drawn = self.training and self.scale_dropout > 0.0 and not self.has_lowest_only and self.crossmodal.num_scales > 1
+        return draw_kept_scales(scales, batch, self.scale_dropout, device) if is_drawn else None
+
+    def is_native(self, target: Tensor, sources: list[Tensor], bias: AttentionBias) -> bool:
+        """Whether this can be computed by the compiled layer."""
+        return is_native(target, sources, bias.allowed, self.crossmodal.num_heads, self.target_norm.weight)
+
+    def native_call(self, target: int, sources: Sequence[int], bias: AttentionBias, batch: int) -> LayerCall:
+        """This layer for `native_layers`, from numbers of states."""
         aggregation, rate = self.aggregation, self.crossmodal.dropout
         rates = Rates(attention=rate, aggregation=rate, hidden=self.feed_forward.hidden_dropout.rate, residual=self.residual_dropout.rate)
-        return native_layer(
+        return layer_call(
             target,
             sources,
             target_norm=self.target_norm,
@@ -167,9 +173,18 @@ class MultiScaleLayer(nn.Module):
             adds_to_normalised=True,
             allowed=bias.allowed,
             present=bias.present,
-            kept=kept,
+            kept=self._draw_kept_scales(len(sources), batch, torch.device("cpu")),
             asking=bias.asking,
         )
+
+
+class _Step(NamedTuple):
+    """One level of one stream: its layer, and the numbers of the states that it continues and asks."""
+
+    stream: str
+    layer: MultiScaleLayer
+    below: int
+    asked: list[int]
 
 
 class MCMuT(MultimodalModel):
@@ -233,10 +248,10 @@ class MCMuT(MultimodalModel):
         low_level = {name: self._low_level(name, sequence) for name, sequence in sequences.items()}  # Eqs. 1-2
         biases = {name: AttentionBias.from_mask(sequence.mask) for name, sequence in sequences.items()}
         of_streams = {stream: biases[stream.partition("_to_")[0]].of_target(sequences[stream.partition("_to_")[2]].mask) for stream in self.asks}
-        levels, attention = self._climb(low_level, of_streams, with_attention)  # Eqs. 3-5
+        tops, attention = self._climb(low_level, of_streams, with_attention)  # Eqs. 3-5
         summaries = []
         for target, sources in self.sources.items():
-            streams = [self.final_norms[f"{source}_to_{target}"](levels[f"{source}_to_{target}"][-1]) for source in sources]
+            streams = [self.final_norms[f"{source}_to_{target}"](tops[f"{source}_to_{target}"]) for source in sources]
             summaries.append(self._summary(target, torch.cat(streams, dim=-1), sequences[target], biases[target].of_target(sequences[target].mask)))
         fused = torch.cat(summaries, dim=-1)
         prediction, hidden = self.head(fused)
@@ -258,25 +273,46 @@ class MCMuT(MultimodalModel):
 
     def _climb(
         self, low_level: dict[str, Tensor], biases: dict[str, AttentionBias], with_attention: bool
-    ) -> tuple[dict[str, list[Tensor]], dict[str, list[Tensor]]]:
-        """All streams, level by level: both of a tower are computed from levels below, then both move on."""
-        levels = {stream: [low_level[stream.partition("_to_")[2]]] for stream in self.asks}
+    ) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
+        """The last level of every stream; all layers in one call where they are compiled."""
+        states = list(low_level.values())
         attention: dict[str, list[Tensor]] = {}
+        steps, tops = self._plan(list(low_level))
+        if not with_attention and all(
+            step.layer.is_native(low_level[target], [low_level[source]] * len(step.asked), biases[step.stream])
+            for step in steps
+            for source, _, target in [step.stream.partition("_to_")]
+        ):
+            calls = [step.layer.native_call(step.below, step.asked, biases[step.stream], len(states[0])) for step in steps]
+            return dict(zip(tops, native_layers(states, calls, list(tops.values())), strict=True)), {}
+        for step in steps:
+            result, weights = step.layer(
+                states[step.below], [states[asked] for asked in step.asked], biases[step.stream], with_weights=with_attention
+            )
+            states.append(result)
+            if weights is not None:
+                attention.setdefault(step.stream, []).append(weights)
+        return {stream: states[top] for stream, top in tops.items()}, attention
+
+    def _plan(self, low_level: list[str]) -> tuple[list[_Step], dict[str, int]]:
+        """All streams, level by level, each level a state with the next number after the low levels; and the number of each stream's last.
+
+        Both of a tower are computed from levels below, then both move on.
+        """
+        levels = {stream: [low_level.index(stream.partition("_to_")[2])] for stream in self.asks}
+        steps: list[_Step] = []
         for level in range(1, max(map(len, self._layers.values())) + 1):
             for stream, layers in self._layers.items():
                 layer = cast(MultiScaleLayer, layers[level - 1]) if level <= len(layers) else None
                 if layer is None or (layer.has_lowest_only and level not in self.needed_by_lowest[stream]):
                     continue
                 asked = [levels[reverse(stream)][below] for below in self.asks[stream][level][: 1 if layer.has_lowest_only else None]]
-                states, weights = layer(levels[stream][level - 1], asked, biases[stream], with_weights=with_attention)
-                levels[stream].append(states)
-                if weights is not None:
-                    attention.setdefault(stream, []).append(weights)
-        return levels, attention
+                steps.append(_Step(stream, layer, levels[stream][level - 1], asked))
+                levels[stream].append(len(low_level) + len(steps) - 1)
+        return steps, {stream: numbers[-1] for stream, numbers in levels.items()}
 
     def _summary(self, target: str, streams: Tensor, sequence: ModalitySequence, bias: AttentionBias) -> Tensor:
-        states, _ = self.summary[target](self.summary_input(streams), None, bias)
-        return read_step(states, sequence.readout, sequence.mask)
+        return cast(TransformerStack, self.summary[target]).read(self.summary_input(streams), bias, sequence.readout, sequence.mask)
 
     paper_results: ClassVar[tuple[PaperResult, ...]] = tuple(
         PaperResult(

@@ -18,7 +18,7 @@ the future mask counts real lengths. `MulT.from_official` sets everything as the
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from multigrain.layers.attention import AttentionBias
 from multigrain.layers.dropout import Dropout
 from multigrain.layers.head import ResidualHead
-from multigrain.layers.masking import future_mask, read_step
+from multigrain.layers.masking import future_mask
 from multigrain.layers.temporal_projection import TemporalProjection
 from multigrain.layers.transformer import PositionalInput, TransformerSettings, TransformerStack
 from multigrain.models.base import MultimodalModel, Paper, PaperResult
@@ -167,8 +167,8 @@ class MulT(MultimodalModel):
         return self.low_level_input(self.projections[name](features, sequence.mask))
 
     def _summary(self, target: str, streams: Tensor, sequence: ModalitySequence) -> Tensor:
-        states, _ = self.summary[target](self.summary_input(streams), None, self._bias(sequence, sequence))
-        return read_step(states, sequence.readout, sequence.mask)
+        summary = cast(TransformerStack, self.summary[target])
+        return summary.read(self.summary_input(streams), self._bias(sequence, sequence), sequence.readout, sequence.mask)
 
     def _bias(self, target: ModalitySequence, source: ModalitySequence) -> AttentionBias:
         if not self.config.future_mask:

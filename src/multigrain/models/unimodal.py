@@ -84,10 +84,13 @@ class Unimodal(MultimodalModel):
         modality = self.config.modality
         sequence = self.prepare(batch)[modality]
         states = self.low_level_input(self.projection(self.input_dropout(sequence.features), sequence.mask))
-        states, weights = self.stack(states, None, AttentionBias.from_mask(sequence.mask).of_target(sequence.mask), with_weights=with_attention)
-        fused = read_step(states, sequence.readout, sequence.mask)
+        bias, attention = AttentionBias.from_mask(sequence.mask).of_target(sequence.mask), {}
+        if with_attention:
+            states, attention[f"{modality}_to_{modality}"] = self.stack(states, None, bias, with_weights=True)
+            fused = read_step(states, sequence.readout, sequence.mask)
+        else:
+            fused = self.stack.read(states, bias, sequence.readout, sequence.mask)
         prediction, hidden = self.head(fused)
-        attention = {f"{modality}_to_{modality}": weights} if with_attention else {}
         return ModelOutput(prediction, representations={"fused": fused, "hidden": hidden}, attention=attention)
 
     paper_results: ClassVar[tuple[PaperResult, ...]] = tuple(

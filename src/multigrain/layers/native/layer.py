@@ -1,14 +1,15 @@
-"""A Transformer layer, MulT's or MCMuT's, as one compiled function on a CPU.
+"""Transformer layers, MulT's or MCMuT's, compiled for a CPU: as many as follow each other in one call.
 
     N = LN(X);  A = what the scales j answer:  softmax(N W_Q,j (M_j W_K,j)^T / sqrt(d_k)) M_j W_V,j W_O,j,  M_j = LN(S_j)
     Y = X (or N) + drop(A);   Z = Y + drop(W2 drop(relu(W1 LN(Y) + b1)) + b2)
 
-Several scales come as their mean or through the attention of `ScaleAggregation`. Each utterance passes the whole layer on one thread
-with its real source steps alone; neither attention weights nor dropout masks nor hidden values are kept: the backward pass has the layer's
+Several scales come as their mean or through the attention of `ScaleAggregation`. Each utterance passes all layers on one thread
+with its real source steps alone; neither attention weights nor dropout masks nor hidden values are kept: the backward pass has the layers'
 inputs, the attended values and one number for each target step and head, and computes the rest again (docs/decisions/native-layer.md).
 """
 
 import ctypes
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from multigrain.layers.native.arguments import Layer
 from multigrain.layers.native.library import library
 
 WIDEST_HEAD = 128
+MOST_SCALES = 32
 _LANES_AT_MOST = 16
 
 _NO_AGGREGATION, _MEAN, _ATTENTION = range(3)
@@ -76,12 +78,13 @@ class _Facts(NamedTuple):
 
 
 def is_native(target: Tensor, sources: list[Tensor] | None, allowed: Tensor | None, num_heads: int, *parameters: Tensor) -> bool:
-    """Whether `native_layer` can compute this: float32 on a CPU, padding the only mask, and compiled kernels at hand."""
+    """Whether `native_layers` can compute a layer: float32 on a CPU, padding the only mask, and compiled kernels at hand."""
     tensors = (target, *(sources or ()), *parameters)
     return (
         all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
         and (allowed is None or allowed.shape[1:3] == (1, 1))
         and target.shape[-1] <= WIDEST_HEAD * num_heads
+        and len(sources or ()) <= MOST_SCALES
         and min(target.shape) > 0
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
@@ -90,9 +93,25 @@ def is_native(target: Tensor, sources: list[Tensor] | None, allowed: Tensor | No
     )
 
 
-def native_layer(
-    target: Float[Tensor, "batch target dim"],
-    sources: list[Tensor] | None,
+class LayerCall(NamedTuple):
+    """One of the layers that are computed together; made by `layer_call`.
+
+    Attributes:
+        target: number of the state that asks.
+        sources: numbers of the states that answer; none = the target's own normalised steps.
+        parameters: in the order of `Gradients` in kernel/gradients.hpp, but for weights and biases, which come in pairs.
+        facts: everything else.
+    """
+
+    target: int
+    sources: tuple[int, ...]
+    parameters: tuple[Tensor | None, ...]
+    facts: _Facts
+
+
+def layer_call(
+    target: int,
+    sources: Iterable[int] | None,
     *,
     target_norm: nn.LayerNorm,
     source_norm: nn.LayerNorm | None,
@@ -107,12 +126,12 @@ def native_layer(
     present: Bool[Tensor, " batch"] | None,
     kept: Bool[Tensor, "scale batch"] | None = None,
     asking: Int[Tensor, " batch"] | None = None,
-) -> Float[Tensor, "batch target dim"]:
-    """The target's next level.
+) -> LayerCall:
+    """A layer for `native_layers`.
 
     Args:
-        target: X, not normalised yet.
-        sources: S_j, (batch, source, dim) each; None = the target's own normalised steps.
+        target: number of the state X, not normalised yet; see `native_layers`.
+        sources: numbers of the states S_j; None = the target's own normalised steps.
         target_norm, source_norm, feed_forward_norm: over the last axis; no source norm = sources as they are.
         attention: projections of as many scales as there are sources.
         scales: attention over several scales; None = their mean.
@@ -123,10 +142,7 @@ def native_layer(
         allowed: True where a source step is real; None = everywhere.
         present: False where an utterance has no source, whose answer is the output projection's bias; None = all have.
         kept: False where an utterance does without a scale; None = all are used.
-        asking: so many first target steps are computed, int32; None = all.
-
-    Returns:
-        Z, zero at target steps that are not computed.
+        asking: so many first target steps are computed, int32, the others become zero; None = all.
     """
     norms = tuple(norm.eps if norm is not None else 0.0 for norm in (target_norm, source_norm, feed_forward_norm))
     facts = _Facts(num_heads, rates, adds_to_normalised, scales is None, allowed, present, kept, asking, norms)  # type: ignore[arg-type]
@@ -143,97 +159,113 @@ def native_layer(
         feed_forward.contract.weight,
         feed_forward.contract.bias,
     )
-    needs_gradient = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in (target, *parameters, *(sources or ())))
-    result: Tensor = _NativeLayer.apply(facts, needs_gradient, target, *parameters, *(sources or ()))  # type: ignore[no-untyped-call]
-    return result
+    return LayerCall(target, () if sources is None else tuple(sources), parameters, facts)
+
+
+def native_layers(inputs: Sequence[Tensor], calls: Sequence[LayerCall], wanted: Sequence[int] | None = None) -> list[Tensor]:
+    """Computes layers one after another.
+
+    Args:
+        inputs: the states that are there, (batch, time, dim) with a time of their own, numbered from 0.
+        calls: the layers; each one's result is the state with the next number.
+        wanted: numbers of the results to return; None = the last one.
+
+    Returns:
+        The results that are wanted, each of its target's shape, zero at target steps that are not computed.
+    """
+    last = len(inputs) + len(calls) - 1
+    needs_gradient = torch.is_grad_enabled() and (
+        any(state.requires_grad for state in inputs) or any(part is not None and part.requires_grad for call in calls for part in call.parameters)
+    )
+    plan = _Plan(len(inputs), [call._replace(parameters=()) for call in calls], [last] if wanted is None else list(wanted), needs_gradient)
+    return list(_NativeLayers.apply(plan, *inputs, *(part for call in calls for part in call.parameters)))  # type: ignore[no-untyped-call]
+
+
+class _Plan(NamedTuple):
+    """What is no tensor that a gradient flows to, for all layers; their parameters come apart from it."""
+
+    inputs: int
+    calls: list[LayerCall]
+    wanted: list[int]
+    needs_gradient: bool
 
 
 _PARAMETERS = 4 + len(AttentionParameters._fields) + len(ScaleParameters._fields) + 6
 _ORDER = (0, 1, 2, 3, 4, 6, 5, 7, *range(8, _PARAMETERS))  # of gradients: weights of queries, keys and values come before their biases
 
 
-class _NativeLayer(torch.autograd.Function):
+class _NativeLayers(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, facts: _Facts, needs_gradient: bool, target: Tensor, *tensors: Tensor | None) -> Tensor:
-        target = target.contiguous()
+    def forward(ctx: Any, plan: _Plan, *tensors: Tensor | None) -> tuple[Tensor, ...]:
         tensors = tuple(part if part is None else part.contiguous() for part in tensors)
-        seed = int(torch.randint(2**62, ())) if any(facts.rates) else 0
-        call = _Call(facts, target, tensors, seed)
-        result = torch.empty_like(target)
-        attended = sums = None
-        if needs_gradient:
-            attended, sums = (target.new_empty(size) for size in call.kept_sizes)
-        call.run("forward", result=result, attended=attended, log_sums=sums)
-        if needs_gradient:
-            ctx.facts, ctx.seed = facts, seed
-            ctx.save_for_backward(target, attended, sums, *tensors)
-        return result
+        states: list[Tensor] = list(tensors[: plan.inputs])  # type: ignore[arg-type]
+        draws = any(any(call.facts.rates) for call in plan.calls)
+        seeds = torch.randint(2**62, (len(plan.calls),)).tolist() if draws else [0] * len(plan.calls)
+        kept: list[Tensor] = []
+        for call in plan.calls:
+            states.append(torch.empty_like(states[call.target]))
+            if plan.needs_gradient:
+                kept += [states[call.target].new_empty(size) for size in _kept_sizes(call, states[call.target])]
+        layers = _Layers(plan, states, tensors[plan.inputs :], kept, seeds)
+        layers.run("forward")
+        if plan.needs_gradient:
+            ctx.plan, ctx.seeds = plan, seeds
+            ctx.save_for_backward(*states, *kept, *tensors[plan.inputs :])
+        return tuple(states[number] for number in plan.wanted)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        target, attended, sums, *tensors = ctx.saved_tensors
-        call = _Call(ctx.facts, target, tuple(tensors), ctx.seed)
-        target_gradient = torch.empty_like(target)
-        source_gradients = [torch.zeros_like(source) for source in call.sources]
-        flat = target.new_empty(call.parameter_count)
-        addresses = (ctypes.c_void_p * len(source_gradients))(*[part.data_ptr() for part in source_gradients])
-        call.run(
-            "backward",
-            attended=attended,
-            log_sums=sums,
-            gradient=gradient.contiguous(),
-            target_gradient=target_gradient,
-            source_gradients=addresses,
-            parameter_gradients=flat,
-        )
-        return None, None, target_gradient, *call.split(flat), *source_gradients
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        plan: _Plan = ctx.plan
+        saved, count = ctx.saved_tensors, plan.inputs + len(plan.calls)
+        states, kept, parameters = saved[:count], saved[count : count + 2 * len(plan.calls)], saved[count + 2 * len(plan.calls) :]
+        sizes = [state.numel() for state in states]
+        of_states = [part.view(state.shape) for part, state in zip(states[0].new_zeros(sum(sizes)).split(sizes), states, strict=True)]
+        for number, gradient in zip(plan.wanted, gradients, strict=True):
+            of_states[number] += gradient
+        flat = states[0].new_empty(sum(part.numel() for part in parameters if part is not None))
+        layers = _Layers(plan, states, parameters, kept, ctx.seeds)
+        layers.add_gradients(of_states, flat)
+        layers.run("backward")
+        return None, *of_states[: plan.inputs], *_split(flat, parameters)
 
 
-class _Call:
-    """One call of a compiled function: tensors in, addresses out."""
+class _Layers:
+    """The array of structs that a compiled function takes: tensors in, addresses out."""
 
-    def __init__(self, facts: _Facts, target: Tensor, tensors: tuple[Tensor | None, ...], seed: int):
-        self.parameters, self.sources = tensors[:_PARAMETERS], [part for part in tensors[_PARAMETERS:] if part is not None]
-        norms, attention, scales = self.parameters[:4], AttentionParameters(*self.parameters[4:10]), self.parameters[10:15]  # type: ignore[arg-type]
-        self.dim, self.scales, self.heads = target.shape[2], max(1, len(self.sources)), facts.heads
-        self.hidden = self.parameters[17].shape[0]  # type: ignore[union-attr]
-        self.batch, self.time = target.shape[:2]
-        self.aggregation = _NO_AGGREGATION if scales[0] is None and self.scales == 1 else _MEAN if facts.takes_mean else _ATTENTION
+    def __init__(self, plan: _Plan, states: Sequence[Tensor], parameters: Sequence[Tensor | None], kept: Sequence[Tensor], seeds: list[int]):
+        self.plan, self.parameters = plan, parameters
+        self.array = (Layer * len(plan.calls))()
+        self.held: list[Any] = [states, parameters, kept]
+        for index, (call, layer) in enumerate(zip(plan.calls, self.array, strict=True)):
+            own = parameters[index * _PARAMETERS : (index + 1) * _PARAMETERS]
+            self._fill(layer, call, states[call.target], [states[number] for number in call.sources], own)
+            layer.seed, layer.result = seeds[index], states[plan.inputs + index].data_ptr()
+            if kept:
+                layer.attended, layer.log_sums = kept[2 * index].data_ptr(), kept[2 * index + 1].data_ptr()
+
+    def _fill(self, layer: Layer, call: LayerCall, target: Tensor, sources: list[Tensor], parameters: Sequence[Tensor | None]) -> None:
+        facts = call.facts
+        attention, scales = AttentionParameters(*parameters[4:10]), parameters[10:15]  # type: ignore[arg-type]
+        layer.batch, layer.targets, layer.dim = target.shape
+        layer.sources, layer.scales = sources[0].shape[1] if sources else target.shape[1], _scales(call)
+        layer.heads, layer.hidden, layer.threads = facts.heads, parameters[17].shape[0], torch.get_num_threads()  # type: ignore[union-attr]
+        layer.is_self, layer.adds_to_normalised, layer.is_normed_source = not sources, facts.adds_to_normalised, parameters[2] is not None
+        layer.aggregation = _NO_AGGREGATION if scales[0] is None and layer.scales == 1 else _MEAN if facts.takes_mean else _ATTENTION
+        layer.target = target.data_ptr()
+        layer.query_weight, layer.query_bias = attention.query.data_ptr(), attention.query_bias.data_ptr()
         if attention.key_value is None or attention.key_value_bias is None:  # they follow the queries
-            key_value = attention.query.data_ptr() + 4 * self.dim * self.dim, attention.query_bias.data_ptr() + 4 * self.dim
+            layer.key_value_weight, layer.key_value_bias = layer.query_weight + 4 * layer.dim * layer.dim, layer.query_bias + 4 * layer.dim
         else:
-            key_value = attention.key_value.data_ptr(), attention.key_value_bias.data_ptr()
-        self.held: list[Any] = [facts, target, tensors]
-        self.layer = layer = Layer(
-            batch=self.batch,
-            targets=self.time,
-            sources=self.sources[0].shape[1] if self.sources else self.time,
-            dim=self.dim,
-            heads=facts.heads,
-            scales=self.scales,
-            hidden=self.hidden,
-            threads=torch.get_num_threads(),
-            is_self=not self.sources,
-            adds_to_normalised=facts.adds_to_normalised,
-            aggregation=self.aggregation,
-            is_normed_source=norms[2] is not None,
-            seed=seed,
-            query_weight=_address(attention.query),
-            query_bias=_address(attention.query_bias),
-            key_value_weight=key_value[0],
-            key_value_bias=key_value[1],
-            output_weight=_address(attention.output),
-            output_bias=_address(attention.output_bias),
-            target=_address(target),
-        )
+            layer.key_value_weight, layer.key_value_bias = attention.key_value.data_ptr(), attention.key_value_bias.data_ptr()
+        layer.output_weight, layer.output_bias = attention.output.data_ptr(), attention.output_bias.data_ptr()
         for name, rate in zip(Rates._fields, facts.rates, strict=True):
             setattr(layer, f"{name}_dropped", min(round(rate * 2**32), 2**32 - 1))
         for name, part in zip(ScaleParameters._fields, scales, strict=True):
             setattr(layer, f"scale_{name}", _address(part))
-        for name, part in zip(("expand_weight", "expand_bias", "contract_weight", "contract_bias"), self.parameters[17:21], strict=True):
+        for name, part in zip(("expand_weight", "expand_bias", "contract_weight", "contract_bias"), parameters[17:21], strict=True):
             setattr(layer, name, _address(part))
-        pairs = (norms[:2], norms[2:], self.parameters[15:17])
+        pairs = (parameters[:2], parameters[2:4], parameters[15:17])
         for name, (scale, shift), epsilon in zip(("target_norm", "source_norm", "feed_forward_norm"), pairs, facts.epsilons, strict=True):
             norm = getattr(layer, name)
             norm.scale, norm.shift, norm.epsilon = _address(scale), _address(shift), epsilon
@@ -243,38 +275,50 @@ class _Call:
                 mask = mask.contiguous()
                 self.held.append(mask)
                 setattr(layer, name, mask.data_ptr())
-        addresses = (ctypes.c_void_p * len(self.sources))(*[part.data_ptr() for part in self.sources])
+        layer.source_states = self._array_of(sources)
+
+    def add_gradients(self, of_states: Sequence[Tensor], flat: Tensor) -> None:
+        """Where the backward pass reads and adds the gradients of states, and puts those of parameters."""
+        place = flat.data_ptr()
+        for index, (call, layer) in enumerate(zip(self.plan.calls, self.array, strict=True)):
+            layer.gradient, layer.target_gradient = of_states[self.plan.inputs + index].data_ptr(), of_states[call.target].data_ptr()
+            layer.source_gradients = self._array_of([of_states[number] for number in call.sources])
+            layer.parameter_gradients = place
+            own = self.parameters[index * _PARAMETERS : (index + 1) * _PARAMETERS]
+            place += 4 * sum(part.numel() for part in own if part is not None)
+
+    def _array_of(self, tensors: list[Tensor]) -> Any:
+        addresses = (ctypes.c_void_p * len(tensors))(*[part.data_ptr() for part in tensors])
         self.held.append(addresses)
-        layer.source_states = ctypes.cast(addresses, ctypes.c_void_p)
+        return ctypes.cast(addresses, ctypes.c_void_p)
 
-    @property
-    def kept_sizes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Shapes of what the forward pass keeps: attended values, and the logarithm of each softmax's sum."""
-        padded = (self.time // _LANES_AT_MOST + 2) * _LANES_AT_MOST  # as much as `padded` of kernel/vector.hpp gives at most
-        return (self.batch, self.scales, self.dim, padded), (self.batch, self.scales, self.heads, padded)
-
-    def run(self, name: str, **places: Any) -> None:
-        """Calls the function with these tensors (or arrays of addresses) filled in."""
-        for field, place in places.items():
-            setattr(self.layer, field, ctypes.cast(place, ctypes.c_void_p) if isinstance(place, ctypes.Array) else _address(place))
+    def run(self, name: str) -> None:
+        """Calls the compiled function of this pass."""
         kernels = library()
         if kernels is None:
             raise RuntimeError("the compiled kernels were switched off between a forward and a backward pass")
-        getattr(kernels, f"multigrain_layer_{name}")(ctypes.byref(self.layer))
+        getattr(kernels, f"multigrain_layers_{name}")(self.array, len(self.array))
 
-    @property
-    def parameter_count(self) -> int:
-        """Elements of all gradients."""
-        return sum(part.numel() for part in self.parameters if part is not None)
 
-    def split(self, flat: Tensor) -> list[Tensor | None]:
-        """The gradients, in the order of the parameters."""
-        order = [index for index in _ORDER if self.parameters[index] is not None]
-        sizes = [self.parameters[index].shape for index in order]
-        parts: list[Tensor | None] = [None] * _PARAMETERS
-        for index, size, part in zip(order, sizes, flat.split([size.numel() for size in sizes]), strict=True):
-            parts[index] = part if len(size) == 1 else part.view(size)
-        return parts
+def _scales(call: LayerCall) -> int:
+    return max(1, len(call.sources))
+
+
+def _kept_sizes(call: LayerCall, target: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of what the forward pass keeps: attended values, and the logarithm of each softmax's sum."""
+    batch, time, dim = target.shape
+    padded = (time // _LANES_AT_MOST + 2) * _LANES_AT_MOST  # as much as `padded` of kernel/vector.hpp gives at most
+    return (batch, _scales(call), dim, padded), (batch, _scales(call), call.facts.heads, padded)
+
+
+def _split(flat: Tensor, parameters: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """The gradients, in the order of the parameters."""
+    order = [start + place for start in range(0, len(parameters), _PARAMETERS) for place in _ORDER if parameters[start + place] is not None]
+    sizes = [parameters[number].shape for number in order]
+    parts: list[Tensor | None] = [None] * len(parameters)
+    for number, size, part in zip(order, sizes, flat.split([size.numel() for size in sizes]), strict=True):
+        parts[number] = part if len(size) == 1 else part.view(size)
+    return parts
 
 
 def _address(tensor: Tensor | None) -> int | None:

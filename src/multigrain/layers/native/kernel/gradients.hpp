@@ -46,8 +46,8 @@ class Gradients {
     // A row: a vector of gradients, of one scale where there are several.
     float* row(Name name, int scale = 0) { return sums[name].values + long(scale) * sums[name].stride; }
 
-    // Adds everything to (or, first, puts it into) one flat array.
-    void give(float* flat, bool is_first) const {
+    // Adds everything to (or, first, puts it into) one flat array, and is empty after that.
+    void give(float* flat, bool is_first) {
         for (const Sum& sum : sums) {
             for (int row = 0; row < sum.rows; row++)
                 for (int column = 0; column < sum.columns; column++) {
@@ -57,6 +57,7 @@ class Gradients {
                 }
             flat += sum.rows * sum.columns;
         }
+        std::vector<float>().swap(memory);
     }
 
   private:

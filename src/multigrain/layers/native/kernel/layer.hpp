@@ -30,7 +30,7 @@ struct Layer {
     float* attended;  // (batch, scales, dim, padded targets), null where no gradient follows
     float* log_sums;  // (batch, scales, heads, padded targets), null with it
     const float* gradient;           // (batch, targets, dim)
-    float* target_gradient;          // (batch, targets, dim)
-    float* const* source_gradients;  // scales of (batch, sources, dim), zero beforehand
+    float* target_gradient;          // (batch, targets, dim), added to
+    float* const* source_gradients;  // scales of (batch, sources, dim), added to
     float* parameter_gradients;      // as in `Gradients`, one after another without gaps
 };

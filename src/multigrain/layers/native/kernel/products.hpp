@@ -103,13 +103,3 @@ INLINE void add_row_sums(const float* input, int stride, int rows, int steps, fl
         output[row] += sum_of_lanes(sum);
     }
 }
-
-// (rows, steps) -> (steps, rows), the columns from `rows` to the output's stride zero.
-INLINE void transpose(const float* input, int input_stride, int rows, int steps, float* output, int output_stride) {
-    SPENT_ON(LAYOUT);
-    for (int step = 0; step < steps; step++) {
-        float* to = output + long(step) * output_stride;
-        for (int row = 0; row < rows; row++) to[row] = input[long(row) * input_stride + step];
-        for (int row = rows; row < output_stride; row++) to[row] = 0.0f;
-    }
-}

@@ -47,7 +47,7 @@ class Utterance {
             const Arena::Place place = arena.place();
             Block block(*this, first, attended);
             block.forward(true);
-            write(block.result, STEPS_OF_BLOCK, first, block.real, layer.result);
+            write_steps<Into::replace>(block.result, STEPS_OF_BLOCK, block.real, dim, target_steps(layer.result, first));
             arena.back_to(place);
         }
         clear_rest(layer.result);
@@ -73,8 +73,7 @@ class Utterance {
                            gradients.row(Gradients::TARGET_NORM_SHIFT));
         for (int place = 0; place < dim * stride; place += LANES)
             store(target_gradient + place, load(target_gradient + place) + load(normalised_gradient + place));
-        write(target_gradient, stride, 0, time, layer.target_gradient);
-        clear_rest(layer.target_gradient);
+        write_steps<Into::add>(target_gradient, stride, time, dim, target_steps(layer.target_gradient));
     }
 
   private:
@@ -139,7 +138,7 @@ class Utterance {
             const std::vector<int>& scales = owner.scales;
             float *above = arena.zeros(size), *update = arena.take(size), *turned = arena.take(size_t(STEPS_OF_BLOCK) * columns);
             float *inner = arena.take(size_t(layer.hidden) * STEPS_OF_BLOCK), *below = arena.take(size);
-            owner.read(layer.gradient, first, real, above, STEPS_OF_BLOCK);
+            read_steps(real, dim, owner.target_steps(layer.gradient, first), above, STEPS_OF_BLOCK);
             for_all(dim, [&](int row, int step, int place) { store(update + place, dropped(update_mask, row, step, load(above + place))); });
             transpose(update, STEPS_OF_BLOCK, dim, real, turned, columns);
             add_outer(hidden, STEPS_OF_BLOCK, layer.hidden, turned, columns, columns, real, gradients[Gradients::CONTRACT].values, columns);
@@ -207,19 +206,12 @@ class Utterance {
         return values;
     }
 
-    // Steps of this utterance from (batch, targets, dim) to (dim, step).
-    void read(const float* from, int first, int count, float* to, int to_stride) const {
-        SPENT_ON(LAYOUT);
-        from += (long(number) * layer.targets + first) * dim;
-        for (int row = 0; row < dim; row++)
-            for (int step = 0; step < count; step++) to[long(row) * to_stride + step] = from[long(step) * dim + row];
-    }
-    void write(const float* from, int from_stride, int first, int count, float* to) const {
-        SPENT_ON(LAYOUT);
-        to += (long(number) * layer.targets + first) * dim;
-        for (int step = 0; step < count; step++)
-            for (int row = 0; row < dim; row++) to[long(step) * dim + row] = from[long(row) * from_stride + step];
-    }
+    // Steps of this utterance between (batch, targets, dim) and (dim, step).
+    template <class Pointer>
+    Steps<Pointer> target_steps(Pointer of_targets, int first = 0) const { return {of_targets + (long(number) * layer.targets + first) * dim, dim}; }
+    // The real source steps of one scale.
+    template <class Pointer>
+    PickedSteps<Pointer> source_steps(Pointer of_scale) const { return {of_scale + long(number) * layer.sources * dim, dim, steps.data()}; }
 
     void clear_rest(float* of_targets) const {
         std::memset(of_targets + (long(number) * layer.targets + time) * dim, 0, sizeof(float) * (layer.targets - time) * dim);
@@ -229,24 +221,29 @@ class Utterance {
     size_t place_of_log_sums() const { return size_t(number) * layer.scales * layer.heads * padded(layer.targets); }
 
     void read_target(bool with_gradient) {
-        states = arena.zeros(size_t(dim) * stride), normalised = arena.take(size_t(dim) * stride);
+        states = stride % 256 == LANES ? arena.zeros(size_t(dim) * stride) : arena.take(size_t(dim) * stride), normalised = arena.take(size_t(dim) * stride);
         unit = with_gradient ? arena.take(size_t(dim) * stride) : nullptr, inverse = with_gradient ? arena.take(stride) : nullptr;
-        read(layer.target, 0, time, states, stride);
+        read_steps(time, dim, target_steps(layer.target), states, stride);
         normalise(layer.target_norm, states, stride, dim, stride, normalised, unit, inverse);
+    }
+
+    // In self-attention the source's steps are the target's own that are real.
+    void gather_steps(float* to) const {
+        SPENT_ON(LAYOUT);
+        for (int row = 0; row < dim; row++)
+            for (int index = 0; index < source_stride; index++)
+                to[long(row) * source_stride + index] = index < int(steps.size()) ? normalised[long(row) * stride + steps[index]] : 0.0f;
     }
 
     Source project(int scale, bool with_gradient) {
         Source source{};
         const size_t size = size_t(dim) * source_stride;
-        source.states = arena.zeros(size);
+        source.states = source_stride % 256 == LANES ? arena.zeros(size) : arena.take(size);  // filled up further than to a whole vector
         const int count = int(steps.size());
         if (layer.is_self) {
-            for (int row = 0; row < dim; row++)
-                for (int index = 0; index < count; index++) source.states[long(row) * source_stride + index] = normalised[long(row) * stride + steps[index]];
+            gather_steps(source.states);
         } else {
-            const float* from = layer.source_states[scale] + long(number) * layer.sources * dim;
-            for (int row = 0; row < dim; row++)
-                for (int index = 0; index < count; index++) source.states[long(row) * source_stride + index] = from[long(steps[index]) * dim + row];
+            read_steps(count, dim, source_steps(layer.source_states[scale]), source.states, source_stride);
             if (layer.is_normed_source) {
                 if (with_gradient) source.unit = arena.take(size), source.inverse = arena.take(source_stride);
                 normalise(layer.source_norm, source.states, source_stride, dim, source_stride, source.states, source.unit, source.inverse);
@@ -313,15 +310,14 @@ class Utterance {
         product(layer.key_value_weight + long(scale) * 2 * dim * dim, 1, dim, dim, dim, key, source_stride, below, source_stride, source_stride);
         product(layer.key_value_weight + (long(scale) * 2 + 1) * dim * dim, 1, dim, dim, dim, value, source_stride, below, source_stride, source_stride, nullptr, Into::add);
         if (layer.is_self) {
+            SPENT_ON(LAYOUT);
             for (int row = 0; row < dim; row++)
                 for (int index = 0; index < count; index++) normalised_gradient[long(row) * stride + steps[index]] += below[long(row) * source_stride + index];
         } else {
             if (layer.is_normed_source)
                 normalise_backward(layer.source_norm, below, source.unit, source.inverse, source_stride, dim, source_stride,
                                    gradients.row(Gradients::SOURCE_NORM_SCALE), gradients.row(Gradients::SOURCE_NORM_SHIFT));
-            float* to = layer.source_gradients[scale] + long(number) * layer.sources * dim;
-            for (int index = 0; index < count; index++)
-                for (int row = 0; row < dim; row++) to[long(steps[index]) * dim + row] = below[long(row) * source_stride + index];
+            write_steps<Into::add>(below, source_stride, count, dim, source_steps(layer.source_gradients[scale]));
         }
         arena.back_to(place);
     }

@@ -5,6 +5,9 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 constexpr int LANES = 16;
@@ -55,7 +58,19 @@ INLINE float largest_lane(Floats values) {
     return largest;
 }
 
-// 2^x to a relative error of 2e-7 for x <= 127; 2^-126 for anything below -126.
+// 2^x to a relative error of 2e-7 for x <= 127; far below -126 it is next to nothing.
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+INLINE Floats exp2_of(Floats x) {
+    const Floats part = (Floats)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);  // x - floor(x)
+    Floats power = all(1.877576671e-03f);
+    power = power * part + 8.989340340e-03f;
+    power = power * part + 5.582631759e-02f;
+    power = power * part + 2.401536173e-01f;
+    power = power * part + 6.931530731e-01f;
+    power = power * part + 9.999999251e-01f;
+    return (Floats)_mm512_scalef_ps((__m512)power, (__m512)x);  // times 2^floor(x)
+}
+#else
 INLINE Floats exp2_of(Floats x) {
     x = larger(x, all(-126.0f));
     const Floats magic = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number, which then stands in the low bits
@@ -69,3 +84,4 @@ INLINE Floats exp2_of(Floats x) {
     power = power * part + 1.0f;
     return (Floats)((Ints)power + (((Ints)shifted) << 23));
 }
+#endif
