@@ -6,6 +6,7 @@ import itertools
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ from torch import Tensor, nn
 from multigrain.layers.attention import AttentionBias
 from multigrain.layers.multi_scale import ScaleAggregation
 from multigrain.layers.native import library as native_library
-from multigrain.layers.native.layer import is_native
+from multigrain.layers.native.layer import MOST_SCALES, is_native, native_layers
 from multigrain.layers.native.library import library, without_native_kernels
-from multigrain.layers.transformer import TransformerLayer, TransformerSettings
+from multigrain.layers.transformer import TransformerLayer, TransformerSettings, TransformerStack
 from multigrain.models.mcmut import MCMuTConfig, MultiScaleLayer
 
 pytestmark = pytest.mark.skipif(native_library.unavailable() is not None, reason=f"no compiled kernels: {native_library.unavailable()}")
@@ -92,7 +93,7 @@ def test_any_lengths(time: int, source: int) -> None:
 
 
 @pytest.mark.parametrize("uses_scale_attention", [True, False])
-@pytest.mark.parametrize("scales", [1, 2, 5])
+@pytest.mark.parametrize("scales", [1, 2, 3, 5])
 @pytest.mark.parametrize("time", [3, 70])
 def test_a_layer_of_several_scales_is_the_plain_one(scales: int, uses_scale_attention: bool, time: int) -> None:
     layer = multi_scale_layer(scales, uses_scale_attention=uses_scale_attention)
@@ -182,6 +183,68 @@ def test_equal_seeds_give_equal_bits_and_threads_change_only_rounding() -> None:
             torch.testing.assert_close(*pair, rtol=1e-4, atol=1e-5)
 
 
+def test_layers_that_read_what_others_give_in_one_call() -> None:
+    """A small tower: results are asked again, read as a residual and wanted from the middle; gradients of all readers meet."""
+    lower, upper, across = transformer_layer(), multi_scale_layer(2), transformer_layer(is_crossmodal=False)
+    mask = masked([12, 0, 7], 12)
+    bias, own = AttentionBias.from_mask(mask), AttentionBias(None, None)
+
+    def together(target: Tensor, source: Tensor) -> list[Tensor]:
+        calls = [
+            lower.native_call(0, [1], bias),
+            across.native_call(1, None, bias),
+            upper.native_call(2, [1, 3], bias, 3),
+            across.native_call(4, None, own),
+        ]
+        return native_layers([target, source], calls, [2, 5])
+
+    def apart(target: Tensor, source: Tensor) -> list[Tensor]:
+        first, second = lower(target, source, bias)[0], across(source, None, bias)[0]
+        return [first, across(upper(first, [source, second], bias)[0], None, own)[0]]
+
+    def gradients(compute: Callable[[Tensor, Tensor], list[Tensor]], *tensors: Tensor) -> list[Tensor]:
+        inputs = [tensor.clone().requires_grad_() for tensor in tensors]
+        layers = nn.ModuleList([lower, upper, across])
+        layers.zero_grad()
+        outputs = compute(*inputs)
+        sum((output * torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view_as(output)).sum() for output in outputs).backward()  # type: ignore[union-attr]
+        return [*(output.detach() for output in outputs), *(part.grad.clone() for part in (*inputs, *layers.parameters()) if part.grad is not None)]
+
+    tensors = torch.randn(3, 9, 20), torch.randn(3, 12, 20)
+    found = gradients(together, *tensors)
+    nn.ModuleList([lower, upper, across]).double()
+    expected = gradients(apart, *(tensor.double() for tensor in tensors))
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5 * max(1.0, float(theirs.abs().max())))
+
+
+@pytest.mark.parametrize("is_crossmodal", [True, False])
+def test_a_stack_is_its_layers_one_by_one(is_crossmodal: bool) -> None:
+    torch.manual_seed(0)
+    stack = spread(TransformerStack(20, 4, 3, TransformerSettings(**DROPS), is_crossmodal=is_crossmodal)).eval()
+    target, source, bias = torch.randn(2, 9, 20), torch.randn(2, 12, 20) if is_crossmodal else None, AttentionBias(None, None)
+    states = target
+    for layer in stack:
+        states, _ = layer(states, source, bias)
+    assert torch.equal(stack(target, source, bias)[0], stack.final_norm(states))
+
+
+def test_each_layer_of_a_call_draws_its_own_masks() -> None:
+    layer = transformer_layer(is_crossmodal=False, residual_dropout=0.5)
+    states, bias = torch.randn(2, 9, 20), AttentionBias(None, None)
+    first, second = native_layers([states], [layer.native_call(0, None, bias)] * 2, [1, 2])
+    again, _ = native_layers([states], [layer.native_call(0, None, bias)] * 2, [1, 2])
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, again)
+
+
+def test_more_scales_than_there_are_registers_for_take_the_plain_way() -> None:
+    sources = [torch.randn(2, 6, 20)] * (MOST_SCALES + 1)
+    assert is_native(torch.randn(2, 5, 20), sources[1:], None, 4)
+    assert not is_native(torch.randn(2, 5, 20), sources, None, 4)
+
+
 def mask_of(seed: int, use: str, part: int, rate: float, rows: int, columns: int, *, by_columns: bool = True) -> Tensor:
     """The compiled mask, 0 or 1 / (1 - rate), as float64."""
     output = torch.empty(rows, columns)
@@ -201,7 +264,7 @@ def test_dropout_is_that_of_the_masks_written_out(scales: int, uses_scale_attent
     torch.manual_seed(11)
     found = run(layer, target, sources, AttentionBias.from_mask(masked(lengths, 70)))
     torch.manual_seed(11)
-    seed = int(torch.randint(2**62, ()))
+    seed = int(torch.randint(2**62, (1,)))
     layer = copy.deepcopy(layer).double()
     layer.zero_grad()
     inputs = [part.double().requires_grad_() for part in (target, *sources)]
@@ -335,7 +398,7 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
 import os, warnings, torch
 warnings.simplefilter("ignore")
 from multigrain.layers.attention import AttentionBias
-from multigrain.layers.transformer import TransformerLayer, TransformerSettings
+from multigrain.layers.transformer import TransformerLayer, TransformerSettings, TransformerStack
 torch.set_num_threads(2)
 layer = TransformerLayer(20, 4, TransformerSettings(), is_crossmodal=True)
 answer = lambda: layer(torch.ones(4, 5, 20), torch.ones(4, 6, 20), AttentionBias(None, None))[0]

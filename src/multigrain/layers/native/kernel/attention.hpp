@@ -9,9 +9,8 @@
 #pragma once
 #include <type_traits>
 
-#include "profile.hpp"
+#include "layout.hpp"
 #include "random.hpp"
-#include "vector.hpp"
 
 // Scores up to this need no maximum taken off before 2^x.
 constexpr float SAFE_SCORE = 60.0f;
@@ -81,9 +80,7 @@ static void attend(Width width, const Head& head, const Mask& mask, const uint32
         }
         const Floats factor = (DROPS ? mask.scale : 1.0f) / total;
         for (int row = 0; row < width; row++) store(output + row * target_stride + step, sums[row] * factor);
-        Floats logarithm;
-        for (int lane = 0; lane < LANES; lane++) logarithm[lane] = __builtin_log2f(total[lane]);
-        store(log_sums + step, offset + logarithm);
+        store(log_sums + step, offset + log2_of(total));
     }
 }
 
@@ -155,11 +152,8 @@ static void attend_backward(Width width, const Head& head, const Mask& mask, con
     float *query_rows = scratch, *above_rows = query_rows + long(head.targets) * stride;
     float *key_sums = above_rows + long(head.targets) * stride, *value_sums = key_sums + long(rows_of_sums) * stride;
     float *of_scores = value_sums + long(rows_of_sums) * stride, *of_values = of_scores + SOURCES_OF_TILE * LANES;
-    for (int target = 0; target < head.targets; target++)
-        for (int row = 0; row < stride; row++) {
-            query_rows[target * stride + row] = row < width ? head.query[row * target_stride + target] : 0.0f;
-            above_rows[target * stride + row] = row < width ? gradients.above[row * target_stride + target] : 0.0f;
-        }
+    transpose_untimed(head.query, target_stride, width, head.targets, query_rows, stride);
+    transpose_untimed(gradients.above, target_stride, width, head.targets, above_rows, stride);
     std::memset(key_sums, 0, sizeof(float) * 2 * rows_of_sums * stride);
     std::memset(of_scores, 0, sizeof(float) * 2 * SOURCES_OF_TILE * LANES);
     for (int step = 0; step < padded(head.targets); step += LANES) {
@@ -199,9 +193,9 @@ static void attend_backward(Width width, const Head& head, const Mask& mask, con
         for (int row = 0; row < width; row++) store(gradients.query + row * target_stride + step, sums[row]);
     }
     const float scale = DROPS ? mask.scale : 1.0f;
-    for (int row = 0; row < width; row++)
-        for (int source = 0; source < source_stride; source++) {
-            gradients.key[row * source_stride + source] = source < head.sources ? key_sums[source * stride + row] : 0.0f;
-            gradients.value[row * source_stride + source] = source < head.sources ? value_sums[source * stride + row] * scale : 0.0f;
-        }
+    transpose_untimed(key_sums, stride, head.sources, width, gradients.key, source_stride);
+    transpose_untimed(value_sums, stride, head.sources, width, gradients.value, source_stride);
+    for (int row = 0; row < width && DROPS; row++)
+        for (int source = 0; source < source_stride; source += LANES)
+            store(gradients.value + row * source_stride + source, load(gradients.value + row * source_stride + source) * scale);
 }

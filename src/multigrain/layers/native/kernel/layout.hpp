@@ -103,11 +103,14 @@ INLINE void write_steps(const float* from, int from_stride, int steps, int dim, 
 }
 
 // (rows, steps) -> (steps, rows), the columns from `rows` to the output's stride zero.
-INLINE void transpose(const float* input, int input_stride, int rows, int steps, float* output, int output_stride) {
-    SPENT_ON(LAYOUT);
+INLINE void transpose_untimed(const float* input, int input_stride, int rows, int steps, float* output, int output_stride) {
     for_columns(
         rows, steps, [&](int row) { return input + long(row) * input_stride; },
         [&](int step, int first, Floats values, int) { store(output + long(step) * output_stride + first, values); });
     for (int column = (rows + LANES - 1) / LANES * LANES; column < output_stride; column++)
         for (int step = 0; step < steps; step++) output[long(step) * output_stride + column] = 0.0f;
+}
+INLINE void transpose(const float* input, int input_stride, int rows, int steps, float* output, int output_stride) {
+    SPENT_ON(LAYOUT);
+    transpose_untimed(input, input_stride, rows, steps, output, output_stride);
 }

@@ -22,8 +22,7 @@ INLINE void normalise(const Norm& norm, const float* input, int stride, int dim,
             variance += difference * difference;
         }
         variance = variance / float(dim) + norm.epsilon;
-        Floats factor;
-        for (int lane = 0; lane < LANES; lane++) factor[lane] = 1.0f / __builtin_sqrtf(variance[lane]);
+        const Floats factor = 1.0f / root_of(variance);
         if (inverse) store(inverse + step, factor);
         for (int row = 0; row < dim; row++) {
             const Floats value = (load(input + row * stride + step) - mean) * factor;

@@ -38,6 +38,15 @@ INLINE void store_anywhere(float* to, Floats values) { *reinterpret_cast<FloatsA
 INLINE Floats all(float value) { return value - Floats{}; }
 INLINE Floats larger(Floats left, Floats right) { return left > right ? left : right; }
 
+INLINE Floats root_of(Floats values) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_sqrt_ps((__m512)values);
+#else
+    for (int lane = 0; lane < LANES; lane++) values[lane] = __builtin_sqrtf(values[lane]);
+    return values;
+#endif
+}
+
 INLINE Bits lane_numbers() {
     Bits numbers;
     for (int lane = 0; lane < LANES; lane++) numbers[lane] = lane;
@@ -85,3 +94,15 @@ INLINE Floats exp2_of(Floats x) {
     return (Floats)((Ints)power + (((Ints)shifted) << 23));
 }
 #endif
+
+// log2(x) of a positive, normal x, to 1e-7 of 1 + |log2(x)|.
+INLINE Floats log2_of(Floats x) {
+    const Ints bits = (Ints)x, exponent = (bits - 0x3f3504f3) >> 23;  // of x = 2^exponent times a number between sqrt(1/2) and sqrt(2)
+    const Floats part = (Floats)(bits - (exponent << 23)), ratio = (part - 1.0f) / (part + 1.0f), square = ratio * ratio;
+    Floats series = all(2.885390082f / 9.0f);  // 2 / ln(2) artanh(ratio)
+    series = series * square + 2.885390082f / 7.0f;
+    series = series * square + 2.885390082f / 5.0f;
+    series = series * square + 2.885390082f / 3.0f;
+    series = series * square + 2.885390082f;
+    return series * ratio + __builtin_convertvector(exponent, Floats);
+}
