@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -115,6 +115,10 @@ class TransformerStack(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer(dim, num_heads, settings, is_crossmodal=is_crossmodal) for _ in range(num_layers))
         self.final_norm = nn.LayerNorm(dim)
 
+    def __iter__(self) -> Iterator[TransformerLayer]:
+        """The layers, from below."""
+        return (cast(TransformerLayer, layer) for layer in self.layers)
+
     def forward(
         self,
         target: Float[Tensor, "batch target dim"],
@@ -124,47 +128,114 @@ class TransformerStack(nn.Module):
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "batch target dim"], list[Float[Tensor, "batch 1 head target source"]]]:
         """The target after all layers, and each layer's weights when asked for."""
-        states, collected = self._climb(list(self), target, source, bias, with_weights=with_weights)
-        return self.final_norm(states), collected
-
-    def __iter__(self) -> Iterator[TransformerLayer]:
-        """The layers, from below."""
-        return (cast(TransformerLayer, layer) for layer in self.layers)
+        return climb_together([Climb(self, target, source, bias)], with_weights=with_weights)[0]
 
     def read(
         self, states: Float[Tensor, "batch time dim"], bias: AttentionBias, readout: Int[Tensor, " batch"], mask: Bool[Tensor, "batch time"]
     ) -> Float[Tensor, "batch dim"]:
-        """What self-attention makes of one step of each row; zeros where the row has no step.
+        """What self-attention makes of one step of each row; see `read_together`."""
+        return read_together([Reading(self, states, bias, readout, mask)])[0]
 
-        The same as `forward` followed by `read_step`, but the last layer computes this one step alone.
 
-        Args:
-            states: what enters the stack.
-            bias: which of them may be attended.
-            readout: the step to read.
-            mask: True where a step is real.
-        """
-        *lower, last = self
-        states, _ = self._climb(lower, states, None, bias)
-        steps, _ = last(read_step(states, readout, mask)[:, None], states, bias.at_step(readout))
-        is_present = mask.any(dim=1, keepdim=True).to(states.dtype)
-        read: Tensor = self.final_norm(steps[:, 0]) * is_present
-        return read
+class Climb(NamedTuple):
+    """A stack and what it is given; see `TransformerStack.forward`."""
 
-    def _climb(
-        self, layers: list[TransformerLayer], target: Tensor, source: Tensor | None, bias: AttentionBias, *, with_weights: bool = False
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Through some of the layers; all of them in one call where they are compiled."""
-        if layers and not with_weights and all(layer.is_native(target, source, bias) for layer in layers):
-            inputs, asked = ([target], None) if source is None else ([target, source], [1])
-            before = (0, *range(len(inputs), len(inputs) + len(layers)))  # the number of what each layer continues
-            return native_layers(inputs, [layer.native_call(below, asked, bias) for below, layer in zip(before, layers, strict=False)])[0], []
+    stack: TransformerStack
+    target: Tensor
+    source: Tensor | None
+    bias: AttentionBias
+
+
+def climb_together(
+    climbs: list[Climb], *, with_weights: bool = False
+) -> list[tuple[Float[Tensor, "batch target dim"], list[Float[Tensor, "batch 1 head target source"]]]]:
+    """What several stacks give, each its last level and, when asked for, its layers' weights; stacks do not see each other.
+
+    Where they are compiled, all of them are one call, so that no thread waits for another between two stacks.
+    """
+    parts = [_Part(list(stack), target, source, bias) for stack, target, source, bias in climbs]
+    return [
+        (climb.stack.final_norm(states), weights) for climb, (states, weights) in zip(climbs, _climb(parts, with_weights=with_weights), strict=True)
+    ]
+
+
+class Reading(NamedTuple):
+    """A self-attention stack, what it is given, and the step to read.
+
+    Attributes:
+        stack: of self-attention.
+        states: (batch, time, dim), what enters it.
+        bias: which of them may be attended.
+        readout: (batch,), the step to read.
+        mask: (batch, time), True where a step is real.
+    """
+
+    stack: TransformerStack
+    states: Tensor
+    bias: AttentionBias
+    readout: Tensor
+    mask: Tensor
+
+
+def read_together(readings: list[Reading]) -> list[Float[Tensor, "batch dim"]]:
+    """What self-attention makes of one step of each row, for several stacks; zeros where a row has no step.
+
+    The same as a stack's `forward` followed by `read_step`, but the last layer computes this one step alone.
+    """
+    lower = _climb([_Part(list(stack)[:-1], states, None, bias) for stack, states, bias, _, _ in readings])
+    last = []
+    for (stack, _, bias, readout, mask), (states, _) in zip(readings, lower, strict=True):
+        last.append(_Part(list(stack)[-1:], read_step(states, readout, mask)[:, None], states, bias.at_step(readout)))
+    tops = _climb(last)
+    return [
+        stack.final_norm(step[:, 0]) * mask.any(dim=1, keepdim=True).to(step.dtype)
+        for (stack, _, _, _, mask), (step, _) in zip(readings, tops, strict=True)
+    ]
+
+
+class _Part(NamedTuple):
+    """Some layers of a stack, and what they are given."""
+
+    layers: list[TransformerLayer]
+    target: Tensor
+    source: Tensor | None
+    bias: AttentionBias
+
+
+def _climb(parts: list[_Part], *, with_weights: bool = False) -> list[tuple[Tensor, list[Tensor]]]:
+    """What each part gives, before any final norm, and the weights of its layers when asked for."""
+    steps = [(part, layer) for part in parts for layer in part.layers]
+    if steps and not with_weights and all(layer.is_native(part.target, part.source, part.bias) for part, layer in steps):
+        return [(states, []) for states in _climb_natively(parts)]
+    results: list[tuple[Tensor, list[Tensor]]] = []
+    for layers, target, source, bias in parts:
         collected: list[Tensor] = []
         for layer in layers:
             target, weights = layer(target, source, bias, with_weights=with_weights)
             if weights is not None:
                 collected.append(weights.unsqueeze(1))
-        return target, collected
+        results.append((target, collected))
+    return results
+
+
+def _climb_natively(parts: list[_Part]) -> list[Tensor]:
+    numbers: dict[int, int] = {}  # of the inputs, which several parts may share
+    inputs: list[Tensor] = []
+    for given in (given for part in parts for given in (part.target, part.source) if given is not None):
+        if id(given) not in numbers:
+            numbers[id(given)] = len(inputs)
+            inputs.append(given)
+    calls: list[LayerCall] = []
+    tops: list[int] = []
+    for layers, target, source, bias in parts:
+        below, asked = numbers[id(target)], None if source is None else [numbers[id(source)]]
+        for layer in layers:
+            calls.append(layer.native_call(below, asked, bias))
+            below = len(inputs) + len(calls) - 1
+        tops.append(below)
+    computed = [top for top in tops if top >= len(inputs)]
+    results = dict(zip(computed, native_layers(inputs, calls, computed), strict=True))
+    return [results[top] if top in results else inputs[top] for top in tops]
 
 
 class PositionalInput(nn.Module):

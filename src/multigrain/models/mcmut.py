@@ -29,7 +29,7 @@ from multigrain.layers.head import ResidualHead
 from multigrain.layers.multi_scale import MultiScaleAttention, ScaleAggregation, ScaleMean, draw_kept_scales
 from multigrain.layers.native.layer import LayerCall, Rates, is_native, layer_call, native_layers
 from multigrain.layers.temporal_projection import TemporalProjection
-from multigrain.layers.transformer import PositionalInput, TransformerSettings, TransformerStack
+from multigrain.layers.transformer import PositionalInput, Reading, TransformerSettings, TransformerStack, read_together
 from multigrain.models.base import MultimodalModel, Paper, PaperResult
 from multigrain.models.mcmut_levels import Interaction, SourceScales, needed_levels, reverse, source_levels, stream_depth
 from multigrain.models.settings import directions, require, require_heads, require_rates, require_targets
@@ -249,10 +249,13 @@ class MCMuT(MultimodalModel):
         biases = {name: AttentionBias.from_mask(sequence.mask) for name, sequence in sequences.items()}
         of_streams = {stream: biases[stream.partition("_to_")[0]].of_target(sequences[stream.partition("_to_")[2]].mask) for stream in self.asks}
         tops, attention = self._climb(low_level, of_streams, with_attention)  # Eqs. 3-5
-        summaries = []
+        readings = []
         for target, sources in self.sources.items():
             streams = [self.final_norms[f"{source}_to_{target}"](tops[f"{source}_to_{target}"]) for source in sources]
-            summaries.append(self._summary(target, torch.cat(streams, dim=-1), sequences[target], biases[target].of_target(sequences[target].mask)))
+            sequence, stack = sequences[target], cast(TransformerStack, self.summary[target])
+            states, bias = self.summary_input(torch.cat(streams, dim=-1)), biases[target].of_target(sequence.mask)
+            readings.append(Reading(stack, states, bias, sequence.readout, sequence.mask))
+        summaries = read_together(readings)
         fused = torch.cat(summaries, dim=-1)
         prediction, hidden = self.head(fused)
         return ModelOutput(prediction, representations={"fused": fused, "hidden": hidden}, attention=attention)
@@ -310,9 +313,6 @@ class MCMuT(MultimodalModel):
                 steps.append(_Step(stream, layer, levels[stream][level - 1], asked))
                 levels[stream].append(len(low_level) + len(steps) - 1)
         return steps, {stream: numbers[-1] for stream, numbers in levels.items()}
-
-    def _summary(self, target: str, streams: Tensor, sequence: ModalitySequence, bias: AttentionBias) -> Tensor:
-        return cast(TransformerStack, self.summary[target]).read(self.summary_input(streams), bias, sequence.readout, sequence.mask)
 
     paper_results: ClassVar[tuple[PaperResult, ...]] = tuple(
         PaperResult(

@@ -28,7 +28,7 @@ from multigrain.layers.dropout import Dropout
 from multigrain.layers.head import ResidualHead
 from multigrain.layers.masking import future_mask
 from multigrain.layers.temporal_projection import TemporalProjection
-from multigrain.layers.transformer import PositionalInput, TransformerSettings, TransformerStack
+from multigrain.layers.transformer import Climb, PositionalInput, Reading, TransformerSettings, TransformerStack, climb_together, read_together
 from multigrain.models.base import MultimodalModel, Paper, PaperResult
 from multigrain.models.settings import directions, require, require_heads, require_rates, require_targets
 from multigrain.schema import MODALITIES, Batch, FeatureSpec, ModalitySequence, ModelOutput, Task
@@ -148,16 +148,19 @@ class MulT(MultimodalModel):
         """Predicts a batch; `attention["audio_to_text"]` holds one tensor per crossmodal layer."""
         sequences = self.prepare(batch)
         low_level = {name: self._low_level(name, sequence) for name, sequence in sequences.items()}  # Eqs. 1-2
-        summaries, attention = [], {}
+        climbs = {}
         for target, sources in self.sources.items():
-            streams = []
             for source in sources:
-                direction = f"{source}_to_{target}"
-                bias = self._bias(sequences[target], sequences[source])
-                stream, weights = self.crossmodal[direction](low_level[target], low_level[source], bias, with_weights=with_attention)  # Eqs. 3-5
-                streams.append(stream)
-                attention[direction] = weights
-            summaries.append(self._summary(target, torch.cat(streams, dim=-1), sequences[target]))
+                stack, bias = cast(TransformerStack, self.crossmodal[f"{source}_to_{target}"]), self._bias(sequences[target], sequences[source])
+                climbs[f"{source}_to_{target}"] = Climb(stack, low_level[target], low_level[source], bias)
+        streams = dict(zip(climbs, climb_together(list(climbs.values()), with_weights=with_attention), strict=True))  # Eqs. 3-5
+        readings = []
+        for target, sources in self.sources.items():
+            states = self.summary_input(torch.cat([streams[f"{source}_to_{target}"][0] for source in sources], dim=-1))
+            sequence, stack = sequences[target], cast(TransformerStack, self.summary[target])
+            readings.append(Reading(stack, states, self._bias(sequence, sequence), sequence.readout, sequence.mask))
+        summaries = read_together(readings)
+        attention = {direction: weights for direction, (_, weights) in streams.items()}
         fused = torch.cat(summaries, dim=-1)
         prediction, hidden = self.head(fused)
         return ModelOutput(prediction, representations={"fused": fused, "hidden": hidden}, attention=attention if with_attention else {})
@@ -165,10 +168,6 @@ class MulT(MultimodalModel):
     def _low_level(self, name: str, sequence: ModalitySequence) -> Tensor:
         features = self.text_dropout(sequence.features) if name == "text" else sequence.features
         return self.low_level_input(self.projections[name](features, sequence.mask))
-
-    def _summary(self, target: str, streams: Tensor, sequence: ModalitySequence) -> Tensor:
-        summary = cast(TransformerStack, self.summary[target])
-        return summary.read(self.summary_input(streams), self._bias(sequence, sequence), sequence.readout, sequence.mask)
 
     def _bias(self, target: ModalitySequence, source: ModalitySequence) -> AttentionBias:
         if not self.config.future_mask:
