@@ -70,10 +70,10 @@ def mcmut_forward_flops(
 
 
 def _from_streams(batch: int, steps: Sequence[int], width: int, num_layers: int, head_dim: int) -> int:
-    """The self-attention stack of each target and the head."""
+    """The self-attention stack of each target, whose last layer is asked for one step, and the head."""
     fused = width * len(steps)
     head = 2 * batch * fused * (2 * fused + head_dim)
-    return head + sum(num_layers * _layer(batch, count, count, width) for count in steps)
+    return head + sum((num_layers - 1) * _layer(batch, count, count, width) + _layer(batch, 1, count, width) for count in steps)
 
 
 def _layer(batch: int, target: int, source: int, width: int) -> int:

@@ -57,7 +57,7 @@ def test_a_step_is_three_forward_passes_less_the_inputs_gradients() -> None:
         ("aten::mul_", "element-wise"),
         ("aten::native_layer_norm_backward", "layer norm"),
         ("aten::_scaled_dot_product_flash_attention_for_cpu_backward", "fused attention"),
-        ("_NativeLayerBackward", COMPILED),
+        ("_NativeLayersBackward", COMPILED),
         ("aten::_fused_adam_", OPTIMIZER),
         ("Optimizer.step#Adam.step", OPTIMIZER),
         ("autograd::engine::evaluate_function: MulBackward0", DISPATCH),
