@@ -84,7 +84,8 @@ def ratio_lines(results: Mapping[str, CellResult]) -> list[Line]:
     for other in OTHERS:
         for comparison in COMPARISONS:
             key = comparison.other.replace("mmsa", other)
-            if comparison.ours not in results or key not in results:
+            is_only_of_mmsa = other != "mmsa" and key == comparison.other  # MISA has no other implementation here
+            if is_only_of_mmsa or comparison.ours not in results or key not in results:
                 continue
             ours, theirs, has_goals = results[comparison.ours], results[key], other == "mmsa"
             if has_goals or (ours.rounds and theirs.rounds):

@@ -105,6 +105,11 @@ def test_slower_is_called_so() -> None:
     assert [claim.is_met for claim in line.claims] == [False, None]
 
 
+def test_what_has_one_rival_is_compared_once() -> None:
+    results = {"mmin_real": result("mmin_real", [0.8], 500), "misa_padded": result("misa_padded", [0.4], 250)}
+    assert len(ratio_lines(results)) == 1
+
+
 def test_exponent_of_a_power_is_found() -> None:
     assert fitted_exponent([1, 2, 4, 8], [5 * size**1.7 for size in (1, 2, 4, 8)]) == pytest.approx(1.7)
     assert fitted_exponent([1], [3.0]) is None
