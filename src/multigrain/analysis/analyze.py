@@ -31,8 +31,10 @@ Progress = Callable[[str, float], None]
 """Called with the stage and the share of it that is done, in 0..1."""
 STAGE = "analysis"
 TITLES = {"text": "text", "audio": "voice", "vision": "face"}
-ABSENT = {"text": "no words are known", "audio": "there is no sound", "vision": "no face was found"}
+ABSENT = {"text": "no words are known", "audio": "nobody speaks", "vision": "no face was found"}
+ABSENT_IN_FILE = {"audio": "there is no sound", "vision": "there is no picture"}
 ABSENT_IN_TEXT = dict.fromkeys(MODALITIES, "only a text was given")
+ABSENT_IN_STORE = dict.fromkeys(MODALITIES, "the store has none of it here")
 
 
 def analyze(
@@ -84,6 +86,9 @@ def analyze_extracted(
         CheckpointError: the model reads other features.
         DataError: no utterance was found.
     """
+    from multigrain.video.acoustic import ACOUSTIC_SPEC
+    from multigrain.video.facial import FACIAL_SPEC
+
     check_extractable(model, checkpoint)
     if not extracted.utterances:
         raise DataError(
@@ -91,11 +96,17 @@ def analyze_extracted(
             "Give a transcript with --transcript, or another video."
         )
     inputs = [(utterance, input_from_utterance(model, utterance)) for utterance in extracted.utterances]
-    made = _analysis("video", source, extracted.transcript_origin, model, checkpoint, inputs, extracted.features, progress)
+    shares = {"audio": extracted.voice_share, "vision": extracted.face_share}
+    reasons = {**ABSENT, **{name: reason for name, reason in ABSENT_IN_FILE.items() if shares[name] is None}}
+    made = _analysis("video", source, extracted.transcript_origin, model, checkpoint, inputs, extracted.features, reasons, progress)
     return replace(
         made,
         utterances=tuple(
-            replace(one, face_share=_face_share(utterance)) if extracted.face_share is not None else one
+            replace(
+                one,
+                face_share=None if extracted.face_share is None else _share_of_time(utterance, "vision", FACIAL_SPEC),
+                voice_share=None if extracted.voice_share is None else _share_of_time(utterance, "audio", ACOUSTIC_SPEC),
+            )
             for one, utterance in zip(made.utterances, extracted.utterances, strict=True)
         ),
         duration_seconds=extracted.duration_seconds,
@@ -104,13 +115,11 @@ def analyze_extracted(
     )
 
 
-def _face_share(utterance: Utterance) -> float | None:
-    """The share of an utterance's time in which there is a face, or None where its place is not known."""
-    from multigrain.video.facial import FRAME_RATE_HZ
-
-    if utterance.start_seconds is None or utterance.end_seconds is None or utterance.end_seconds <= utterance.start_seconds:
+def _share_of_time(utterance: Utterance, modality: str, spec: FeatureSpec) -> float | None:
+    """The share of an utterance's time in which a modality has steps, or None where its place is not known."""
+    if utterance.start_seconds is None or utterance.end_seconds is None or utterance.end_seconds <= utterance.start_seconds or not spec.rate_hz:
         return None
-    return min(1.0, len(utterance.features.get("vision", ())) / (FRAME_RATE_HZ * (utterance.end_seconds - utterance.start_seconds)))
+    return min(1.0, len(utterance.features.get(modality, ())) / (spec.rate_hz * (utterance.end_seconds - utterance.start_seconds)))
 
 
 def analyze_text(text: str, *, checkpoint: str | Path | None = None, progress: Progress | None = None) -> Analysis:
@@ -131,7 +140,7 @@ def analyze_text(text: str, *, checkpoint: str | Path | None = None, progress: P
         for number, words in enumerate(lines, start=1)
     ]
     inputs = [(utterance, input_from_utterance(model, utterance)) for utterance in utterances]
-    return _analysis("text", "text", "text", model, where, inputs, {}, progress)
+    return _analysis("text", "text", "text", model, where, inputs, {}, ABSENT_IN_TEXT, progress)
 
 
 def analyze_split(
@@ -152,7 +161,7 @@ def analyze_split(
     if not indices:
         raise DataError(f"No utterance of the split {split.name!r} was chosen to be analysed. Name at least one.")
     inputs = [(split.utterance(index), input_from_split(model, split, index)) for index in indices]
-    return _analysis("store", f"{split.name} split", "store", model, checkpoint, inputs, model.features, progress)
+    return _analysis("store", f"{split.name} split", "store", model, checkpoint, inputs, model.features, ABSENT_IN_STORE, progress)
 
 
 def _checkpoint_or_default(checkpoint: str | Path | None) -> str | Path:
@@ -171,6 +180,7 @@ def _analysis(
     checkpoint: str | Path,
     inputs: Sequence[tuple[Utterance, UtteranceInput]],
     features: Mapping[str, FeatureSpec],
+    reasons: Mapping[str, str],
     progress: Progress | None,
 ) -> Analysis:
     scorer, conformal = VariantScorer(model), Conformal.read(fetch_checkpoint(str(checkpoint), {}))
@@ -178,7 +188,7 @@ def _analysis(
     for number, (utterance, given) in enumerate(inputs):
         if progress is not None:
             progress(STAGE, number / len(inputs))
-        found.append(_utterance_analysis(scorer, conformal, utterance, given, features, ABSENT_IN_TEXT if kind == "text" else ABSENT))
+        found.append(_utterance_analysis(scorer, conformal, utterance, given, features, reasons))
     if progress is not None:
         progress(STAGE, 1.0)
     return Analysis(

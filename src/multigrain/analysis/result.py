@@ -174,6 +174,7 @@ class UtteranceAnalysis:
         attention: one map for the voice and one for the face, where the model has attention from words to them.
         strips: measured courses of the voice and the face.
         face_share: share, 0..1, of its time in which a face was found, or None where nobody looked.
+        voice_share: share, 0..1, of its time in which somebody speaks, or None where there is no sound.
         label: of a stored utterance, where it has one.
     """
 
@@ -194,6 +195,7 @@ class UtteranceAnalysis:
     attention: tuple[AttentionMap, ...] = ()
     strips: tuple[Strip, ...] = ()
     face_share: float | None = None
+    voice_share: float | None = None
     label: tuple[float, ...] | None = None
 
     @property

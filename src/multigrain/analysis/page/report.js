@@ -249,7 +249,9 @@
       if (map) addRow(mapWords(one), drawMap(one, map, spread));
     }
     const parts = [make("h3", {}, "Voice and face, moment by moment"), rows];
-    if (one.faceShare !== null) parts.push(make("p", { class: "note" }, `A face is seen in ${(100 * one.faceShare).toFixed(0)} % of this utterance.`));
+    const shares = [["somebody speaks", one.voiceShare], ["a face is seen", one.faceShare]].filter((entry) => entry[1] !== null)
+      .map(([what, part]) => `${what} in ${(100 * part).toFixed(0)} %`);
+    if (shares.length) parts.push(make("p", { class: "note" }, `Of this utterance's time, ${shares.join(", and ")}.`));
     if (one.attention.length) {
       const largest = Math.max(...one.attention.map((map) => map.largest));
       parts.push(make("p", { class: "key" }, make("span", {}, "Attention of each word: 0", make("i", { class: "ramp" }), `${(100 * largest).toFixed(0)} % of the word's attention`),
