@@ -167,7 +167,7 @@ def _figures(analysis: Analysis) -> str:
             where = f"utterance {index + 1}" if one.start_seconds is None else f"at {clock(one.start_seconds)}"
             parts.append(f"<div><strong>{_shown(analysis, one.scores[0])}</strong><span>{title}, {where}</span></div>")
         for name, size in summary.modalities.items():
-            parts.append(f"<div><strong>{size:.2f}</strong><span>mean size of what the {TITLES[name]} did</span></div>")
+            parts.append(f"<div><strong>±{size:.2f}</strong><span>mean effect of the {TITLES[name]}</span></div>")
     return f'<div class="figures">{"".join(parts)}</div>' if parts else ""
 
 
