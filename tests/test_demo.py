@@ -1,6 +1,8 @@
 """The demonstration at a size that takes seconds; `make demo` itself runs the same code at full size."""
 
 import base64
+import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -88,6 +90,37 @@ def test_the_talking_clips_report_holds_the_clip(talking: TalkingDemo) -> None:
     page = talking.report.read_text(encoding="utf-8")
     assert base64.b64encode(TALKING_CLIP.read_bytes()).decode() in page
     assert "wonderful," in page
+
+
+def test_the_talking_clips_report_in_a_browser(talking: TalkingDemo) -> None:
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs Chromium (Debian package chromium), or its path in the variable CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        page = opened.new_page(viewport={"width": 390, "height": 800})
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.goto(talking.report.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.locator("#ticks span").all_inner_texts() == ["0:00", "0:05", "0:10"]
+        edges = []
+        for index, one in enumerate(talking.analysis.utterances):
+            page.locator("#timeline button").nth(index).click()
+            assert page.locator("#which").inner_text().startswith(f"Utterance {index + 1} of 4")
+            lane, words = page.locator(".lane:has(.said)").bounding_box(), page.locator(".said").all()
+            assert len(words) == len(one.words)
+            boxes = [word.bounding_box() for word in words]
+            assert all(box["x"] >= lane["x"] - 1 and box["x"] + box["width"] <= lane["x"] + lane["width"] + 1 for box in boxes)
+            assert "\u22120.00" not in page.locator("#evidence").inner_text()
+            curve, usual = (page.locator(f'svg[aria-label^="corners of the mouth"] {part}').bounding_box() for part in ("path", ".usual"))
+            edges.append((curve["y"] - usual["y"], curve["y"] + curve["height"] - usual["y"]))
+        assert edges[1][1] < 0.0 < edges[2][0]  # the smile lies above the speaker's usual face throughout, the frown below it
+        assert faults == []
+        opened.close()
 
 
 def test_the_demonstration_ends_with_the_clip_or_says_why_not(

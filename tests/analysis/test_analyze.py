@@ -103,6 +103,16 @@ def test_a_modality_that_is_absent_has_its_reason(video_model: Built) -> None:
     assert (nothing.voice_share, nothing.face_share) == (None, None)
 
 
+def test_an_utterance_with_nothing_in_it_is_not_counted(video_model: Built) -> None:
+    model, checkpoint = video_model
+    nothing = replace(spoken(1), features={}, step_times={}, text=None, words=None, word_times=None)
+    found = analyze_extracted(extracted(spoken(0), nothing), source="v", model=model, checkpoint=checkpoint)
+    assert found.utterances[1].modalities == ()
+    assert found.summary.mean_scores == found.utterances[0].scores
+    assert (found.summary.num_utterances, found.summary.seconds, found.summary.highest, found.summary.lowest) == (1, 3.0, 0, 0)
+    assert any("In 1 of the 2 utterances there are neither words nor a voice nor a face" in note for note in found.notes)
+
+
 def test_unreliable_words_are_called_so(video_model: Built) -> None:
     model, checkpoint = video_model
     video = extracted(spoken(0), is_transcript_reliable=False, transcript_origin="recognised")

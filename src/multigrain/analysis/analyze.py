@@ -12,7 +12,7 @@ from multigrain import __version__
 from multigrain.analysis.checkpoint_facts import check_extractable, check_reads_text, facts_of
 from multigrain.analysis.explain import WORD_METHOD, explain
 from multigrain.analysis.links import words_attend
-from multigrain.analysis.result import Analysis, Interval, TranscriptOrigin, UtteranceAnalysis, WordContribution
+from multigrain.analysis.result import TITLES, Analysis, Interval, TranscriptOrigin, UtteranceAnalysis, WordContribution
 from multigrain.analysis.strips import strips_of
 from multigrain.analysis.variants import UtteranceInput, VariantScorer, input_from_split, input_from_utterance
 from multigrain.errors import DataError
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float], None]
 """Called with the stage and the share of it that is done, in 0..1."""
 STAGE = "analysis"
-TITLES = {"text": "text", "audio": "voice", "vision": "face"}
 ABSENT = {"text": "no words are known", "audio": "nobody speaks", "vision": "no face was found"}
 ABSENT_IN_FILE = {"audio": "there is no sound", "vision": "there is no picture"}
+ABSENT_WORDS = {"text": "words", "audio": "a voice", "vision": "a face"}
 ABSENT_IN_TEXT = dict.fromkeys(MODALITIES, "only a text was given")
 ABSENT_IN_STORE = dict.fromkeys(MODALITIES, "the store has none of it here")
 
@@ -250,11 +250,16 @@ def _utterance_analysis(
 def _notes(kind: str, model: "MultimodalModel", conformal: Conformal | None, found: Sequence[UtteranceAnalysis]) -> tuple[str, ...]:
     """What the reader has to know that no single utterance tells."""
     notes = []
+    bare = sum(not one.modalities for one in found)
+    if bare:
+        which = "this utterance" if len(found) == 1 else f"{bare} of the {len(found)} utterances"
+        nothing = " nor ".join(ABSENT_WORDS[name] for name in MODALITIES if name in model.features)
+        notes.append(f"In {which} there are neither {nothing}: the score there is what the model says when it is given nothing, and not counted.")
     unread = [TITLES[name] for name in MODALITIES if name not in model.features]
     if kind == "video" and unread:
         notes.append(f"This model does not read the {' nor the '.join(unread)}, which had no part in the scores.")
     if conformal is None and model.task.kind != "emotions":
         notes.append("The scores have no intervals: this checkpoint is not calibrated (multigrain calibrate).")
-    elif conformal is not None and any(one.interval is None for one in found):
+    elif conformal is not None and any(one.interval is None and one.modalities for one in found):
         notes.append("Some scores have no interval: the checkpoint is not calibrated for the modalities that these utterances have.")
     return tuple(notes)
