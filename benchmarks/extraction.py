@@ -135,6 +135,7 @@ def measure(video: Path, transcript: Path | None) -> dict[str, object]:
         "words_placed": sum(time is not None for time in words),
         "words": len(words),
         "face_share": found.face_share,
+        "voice_share": found.voice_share,
         "own_megabytes": quarters,
         "peak_megabytes": round(status("VmHWM")),
         "notes": found.notes,
@@ -170,7 +171,8 @@ def main() -> None:
         print(f"| {part} | {factor:.4f} |")
     cpu = warm["cpu_seconds"] / warm["video_seconds"]
     print(f"| **whole, {warm['video_seconds']:.0f} s of video** | **{warm['factor']:.3f}** ({cpu:.3f} CPU seconds) |")
-    print(f"utterances {warm['utterances']}, words placed {warm['words_placed']} of {warm['words']}, face share {warm['face_share']:.3f}")
+    print(f"utterances {warm['utterances']}, words placed {warm['words_placed']} of {warm['words']}")
+    print(f"face share {warm['face_share']:.3f}, voice share {warm['voice_share']:.3f}")
     print(f"notes: {warm['notes']}")
     print(f"own memory at the quarters of the work: {warm['own_megabytes']} MB; highest resident {warm['peak_megabytes']} MB")
     if arguments.json is not None:

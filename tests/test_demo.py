@@ -1,11 +1,16 @@
 """The demonstration at a size that takes seconds; `make demo` itself runs the same code at full size."""
 
+import base64
+import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from multigrain.cli import main
 from multigrain.data.planted import PlantedConfig
-from multigrain.demo import RECIPES, run_demo
+from multigrain.demo import RECIPES, TALKING_CLIP, TalkingDemo, analyse_talking_clip, run_demo
 from multigrain.errors import RecipeError
 from multigrain.evaluation.compare import compare
 from multigrain.evaluation.tables import to_json
@@ -34,7 +39,7 @@ def test_demonstration_trains_compares_and_reports(tmp_path: Path) -> None:
     assert result.comparison.oracle is not None
     assert result.comparison.failures == ()
     assert sum("mult seed 0: epoch" in line for line in lines) == 2
-    assert lines[0].startswith("[1/3] Making the planted data set (64 utterances")
+    assert lines[0].startswith("[1/4] Making the planted data set (64 utterances")
 
     again: list[str] = []
     second = run_demo(tmp_path / "demo", recipes=recipes, config=SMALL, progress=again.append)
@@ -52,6 +57,82 @@ def test_demonstration_trains_compares_and_reports(tmp_path: Path) -> None:
     assert [(failure.name, failure.seed) for failure in kept.failures] == [("mult", 1)]
     assert "is not a run folder" in kept.failures[0].reason
     assert kept.row("mult").seeds == (0,)
+
+
+@pytest.fixture(scope="module")
+def talking(tmp_path_factory: pytest.TempPathFactory) -> TalkingDemo:
+    pytest.importorskip("mediapipe", reason="needs mediapipe, which has no build for this Python")
+    return analyse_talking_clip(tmp_path_factory.mktemp("talking") / "demo")
+
+
+def test_the_talking_clip_has_a_face_and_speech(talking: TalkingDemo) -> None:
+    """By the real detectors, in each of its four utterances; the pauses between them are none."""
+    utterances = talking.analysis.utterances
+    assert len(utterances) == 4
+    assert all(one.face_share is not None and one.face_share > 0.9 for one in utterances)
+    assert all(one.voice_share is not None and one.voice_share > 0.9 for one in utterances)
+    assert all({part.modality for part in one.modalities} == {"text", "audio", "vision"} and not one.absent for one in utterances)
+    assert all(word.start_seconds is not None for one in utterances for word in one.words)
+    assert talking.analysis.notes == ()
+    assert TALKING_CLIP.stat().st_size < 1_000_000
+
+
+def test_the_talking_clip_is_judged_as_it_is_meant(talking: TalkingDemo) -> None:
+    _, praise, blame, _ = talking.analysis.utterances
+    assert praise.score > 1.0
+    assert blame.score < -1.0
+    smile, frown = ({part.modality: part.value for part in one.modalities}["vision"] for one in (praise, blame))
+    assert smile > 0.2 > 0.0 > frown
+
+
+def test_the_talking_clips_report_holds_the_clip(talking: TalkingDemo) -> None:
+    assert talking.report.name == "talking.html"
+    page = talking.report.read_text(encoding="utf-8")
+    assert base64.b64encode(TALKING_CLIP.read_bytes()).decode() in page
+    assert "wonderful," in page
+
+
+def test_the_talking_clips_report_in_a_browser(talking: TalkingDemo) -> None:
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs Chromium (Debian package chromium), or its path in the variable CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        page = opened.new_page(viewport={"width": 390, "height": 800})
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.goto(talking.report.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.locator("#ticks span").all_inner_texts() == ["0:00", "0:05", "0:10"]
+        edges = []
+        for index, one in enumerate(talking.analysis.utterances):
+            page.locator("#timeline button").nth(index).click()
+            assert page.locator("#which").inner_text().startswith(f"Utterance {index + 1} of 4")
+            lane, words = page.locator(".lane:has(.said)").bounding_box(), page.locator(".said").all()
+            assert len(words) == len(one.words)
+            boxes = [word.bounding_box() for word in words]
+            assert all(box["x"] >= lane["x"] - 1 and box["x"] + box["width"] <= lane["x"] + lane["width"] + 1 for box in boxes)
+            assert "\u22120.00" not in page.locator("#evidence").inner_text()
+            curve, usual = (page.locator(f'svg[aria-label^="corners of the mouth"] {part}').bounding_box() for part in ("path", ".usual"))
+            edges.append((curve["y"] - usual["y"], curve["y"] + curve["height"] - usual["y"]))
+        assert edges[1][1] < 0.0 < edges[2][0]  # the smile lies above the speaker's usual face throughout, the frown below it
+        assert faults == []
+        opened.close()
+
+
+def test_the_demonstration_ends_with_the_clip_or_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("multigrain.demo.TALKING_CLIP", tmp_path / "gone.mp4")
+    monkeypatch.setattr("multigrain.demo.run_demo", lambda out, workers, progress: SimpleNamespace(comparison=None, report=out / "report.html"))
+    monkeypatch.setattr("multigrain.cli.evaluate.print_comparison", lambda comparison: None)
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "The report with all pictures" in printed.out
+    assert "The talking clip was left out: There is no" in printed.err
 
 
 def test_recipes_on_different_stores_are_refused(tmp_path: Path) -> None:

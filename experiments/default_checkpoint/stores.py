@@ -86,7 +86,7 @@ def spoken(samples: np.ndarray) -> np.ndarray:
     """The part from the first to the last frame that is loud for this recording, and a tenth of a second on either side."""
     loudness = acoustic_frames(samples)[:, 0]
     is_loud = np.flatnonzero(loudness > LOUD * np.percentile(loudness, 95))
-    step, margin = SAMPLE_RATE_HZ // FRAME_RATE_HZ, FRAME_RATE_HZ // 10
+    step, margin = round(SAMPLE_RATE_HZ / FRAME_RATE_HZ), round(FRAME_RATE_HZ / 10)
     return samples[max(0, is_loud[0] - margin) * step : (is_loud[-1] + margin) * step]
 
 

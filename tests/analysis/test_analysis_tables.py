@@ -36,6 +36,7 @@ def test_no_text_can_steer_the_terminal() -> None:
     text = printed(hostile())
     assert "\x1b" not in text
     assert "\x07" not in text
+    assert "\u202e" not in printed(replace(hostile(), source="a\u202egnp.mp4"))
     assert "[red]" in text  # shown, not obeyed
 
 
@@ -46,3 +47,4 @@ def test_csv_is_at_full_precision_and_holds_no_formula(tmp_path: Path) -> None:
     assert rows[0]["text"] == "'" + HOSTILE
     assert rows[0]["contribution_text"] == "1.234567"
     assert rows[0]["contribution_audio"] == ""
+    assert (rows[0]["voice_share"], rows[0]["face_share"]) == ("", "")

@@ -58,6 +58,7 @@ def extracted(*utterances: Utterance, **changes: object) -> ExtractedVideo:
         word_times=tuple(one.word_times or () for one in utterances),
         duration_seconds=12.0,
         face_share=0.5,
+        voice_share=1.0,
         transcript_origin="subtitles",
         is_transcript_reliable=True,
         notes=["Somebody coughs."],
@@ -84,9 +85,32 @@ def test_a_video_keeps_its_times(video_model: Built) -> None:
     mouth = next(strip for strip in first.strips if strip.modality == "vision")
     assert None in mouth.values  # the gap without a face
     assert [one.face_share for one in found.utterances] == pytest.approx([25 / 37.5, 0.0])
+    assert [one.voice_share for one in found.utterances] == [1.0, 1.0]
     assert found.notes[0] == "Somebody coughs."
     assert told[-1] == ("analysis", 1.0)
     assert "talk.mp4" in render_page(found)
+
+
+def test_a_modality_that_is_absent_has_its_reason(video_model: Built) -> None:
+    model, checkpoint = video_model
+    whole = spoken(0)
+    bare = replace(whole, features={}, step_times={})
+    (quiet,) = analyze_extracted(extracted(bare, voice_share=0.2), source="v", model=model, checkpoint=checkpoint).utterances
+    assert quiet.absent == {"audio": "nobody speaks", "vision": "no face was found"}
+    assert (quiet.voice_share, quiet.face_share) == (0.0, 0.0)
+    (nothing,) = analyze_extracted(extracted(bare, voice_share=None, face_share=None), source="v", model=model, checkpoint=checkpoint).utterances
+    assert nothing.absent == {"audio": "there is no sound", "vision": "there is no picture"}
+    assert (nothing.voice_share, nothing.face_share) == (None, None)
+
+
+def test_an_utterance_with_nothing_in_it_is_not_counted(video_model: Built) -> None:
+    model, checkpoint = video_model
+    nothing = replace(spoken(1), features={}, step_times={}, text=None, words=None, word_times=None)
+    found = analyze_extracted(extracted(spoken(0), nothing), source="v", model=model, checkpoint=checkpoint)
+    assert found.utterances[1].modalities == ()
+    assert found.summary.mean_scores == found.utterances[0].scores
+    assert (found.summary.num_utterances, found.summary.seconds, found.summary.highest, found.summary.lowest) == (1, 3.0, 0, 0)
+    assert any("In 1 of the 2 utterances there are neither words nor a voice nor a face" in note for note in found.notes)
 
 
 def test_unreliable_words_are_called_so(video_model: Built) -> None:

@@ -38,6 +38,13 @@ def test_files_are_told_apart_by_what_is_in_them(tmp_path: Path) -> None:
     assert kind_of(tmp_path / "e.wav") == "audio/wav"
 
 
+def test_a_files_name_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_video(tmp_path / "a.mp4", "libx264").rename(tmp_path / "http:a.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert kind_of(Path("http:a.mp4")) == "video/mp4"
+    assert write_playable_copy(Path("http:a.mp4"), tmp_path / "copy.mp4")
+
+
 def test_the_copy_has_the_same_times_and_is_small(tmp_path: Path) -> None:
     assert write_playable_copy(make_video(tmp_path / "a.mpg", "mpeg1video", sound="mp2"), tmp_path / "copy.mp4")
     assert kind_of(tmp_path / "copy.mp4") == "video/mp4"

@@ -46,6 +46,46 @@ def test_sound_alone_gives_the_voice_of_each_utterance(tmp_path):
     assert all(first <= second for first, second in pairwise(shares["sound"]))
 
 
+def test_there_is_no_voice_where_nobody_speaks(tmp_path):
+    """Noise and pauses once had their part in the score: openSMILE measures any sound."""
+    noise = (0.02 * np.random.default_rng(0).normal(size=16_000 * 12)).astype(np.float32)
+    sound = noise.copy()
+    sound[16_000 * 1 : 16_000 * 3] += spoken_like(2.0)
+    sound[16_000 * 5 : 16_000 * 7] += spoken_like(2.0)
+    path = write_clip(tmp_path / "talk.wav", sound=sound, audio_codec="pcm_s16le")
+    (tmp_path / "talk.srt").write_text("1\n00:00:00,500 --> 00:00:07,500\nbefore and after\n\n2\n00:00:08,500 --> 00:00:11,500\nnothing\n")
+    found = extract_video(path, transcript=tmp_path / "talk.srt")
+    talk, quiet = found.utterances
+    seconds = talk.step_times["audio"].seconds()
+    assert len(seconds) == len(talk.features["audio"])
+    assert ((seconds > 0.5) & (seconds < 3.6) | (seconds > 4.5) & (seconds < 7.5)).all()
+    assert np.diff(seconds).max() > 1.5
+    loudness = acoustic_frames(sound)[:, 0]
+    np.testing.assert_allclose(talk.features["audio"][:, 0], loudness[np.rint(seconds * 100).astype(int)], rtol=0.02, atol=0.02)
+    assert set(quiet.features) == {"text"}
+    assert found.voice_share == pytest.approx(4 / 12, abs=0.07)
+
+    hum = extract_video(write_clip(tmp_path / "noise.wav", sound=noise, audio_codec="pcm_s16le"))
+    assert (hum.voice_share, dict(hum.features)) == (0.0, {})
+    assert all(utterance.features == {} for utterance in hum.utterances)
+
+
+def test_a_neighbours_first_hundredths_are_no_voice(tmp_path):
+    sound = np.concatenate([np.zeros(32_000, np.float32), spoken_like(2.0)])
+    path = write_clip(tmp_path / "talk.wav", sound=sound, audio_codec="pcm_s16le")
+    begin = extract_video(path).utterances[0].step_times["audio"].seconds()[0]
+    segments = [GivenSegment(0.0, begin + 0.15, "before"), GivenSegment(begin + 0.15, 4.0, "spoken")]
+    before, spoken = extract_video(path, segments=segments).utterances
+    assert set(before.features) == {"text"}
+    assert set(spoken.features) == {"text", "audio"}
+
+
+@pytest.mark.usefixtures("face_library")
+def test_a_silent_clip_has_no_voice(face_clips):
+    found = extract_video(face_clips / "pyfeat_single_face.mp4")
+    assert set(found.features) == {"vision"}
+
+
 @pytest.mark.usefixtures("face_library")
 def test_progress_is_told_by_one_thread_at_a_time(tmp_path):
     """A worker process sends it through a pipe, which two threads must not use at once."""

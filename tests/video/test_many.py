@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from made_clips import spoken_like, tone, write_clip
+from made_clips import spoken_like, write_clip
 from multigrain.data.store import Store
 from multigrain.errors import DataError, VideoError
 from multigrain.schema import Task
@@ -35,7 +35,7 @@ def test_a_broken_file_is_one_failure_and_the_others_are_in_the_store(tmp_path, 
     seconds = utterance.step_times["audio"].seconds()
     assert len(seconds) == len(utterance.features["audio"])
     assert utterance.start_seconds <= seconds[0]
-    write_clip(broken.with_suffix(".wav"), sound=tone(2.0), audio_codec="pcm_s16le").rename(broken)
+    write_clip(broken.with_suffix(".wav"), sound=spoken_like(2.0), audio_codec="pcm_s16le").rename(broken)
     again = extract_store([sounds[0], broken, sounds[1]], tmp_path / "my.store", workers=0, resume=True, overwrite=True)
     assert (again.num_reused, len(again.failures), len(again.videos)) == (2, 0, 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my.store", "sounds"]

@@ -12,7 +12,7 @@ from multigrain import __version__
 from multigrain.analysis.checkpoint_facts import check_extractable, check_reads_text, facts_of
 from multigrain.analysis.explain import WORD_METHOD, explain
 from multigrain.analysis.links import words_attend
-from multigrain.analysis.result import Analysis, Interval, TranscriptOrigin, UtteranceAnalysis, WordContribution
+from multigrain.analysis.result import TITLES, Analysis, Interval, TranscriptOrigin, UtteranceAnalysis, WordContribution
 from multigrain.analysis.strips import strips_of
 from multigrain.analysis.variants import UtteranceInput, VariantScorer, input_from_split, input_from_utterance
 from multigrain.errors import DataError
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float], None]
 """Called with the stage and the share of it that is done, in 0..1."""
 STAGE = "analysis"
-TITLES = {"text": "text", "audio": "voice", "vision": "face"}
-ABSENT = {"text": "no words are known", "audio": "there is no sound", "vision": "no face was found"}
+ABSENT = {"text": "no words are known", "audio": "nobody speaks", "vision": "no face was found"}
+ABSENT_IN_FILE = {"audio": "there is no sound", "vision": "there is no picture"}
+ABSENT_WORDS = {"text": "words", "audio": "a voice", "vision": "a face"}
 ABSENT_IN_TEXT = dict.fromkeys(MODALITIES, "only a text was given")
+ABSENT_IN_STORE = dict.fromkeys(MODALITIES, "the store has none of it here")
 
 
 def analyze(
@@ -84,6 +86,9 @@ def analyze_extracted(
         CheckpointError: the model reads other features.
         DataError: no utterance was found.
     """
+    from multigrain.video.acoustic import ACOUSTIC_SPEC
+    from multigrain.video.facial import FACIAL_SPEC
+
     check_extractable(model, checkpoint)
     if not extracted.utterances:
         raise DataError(
@@ -91,11 +96,17 @@ def analyze_extracted(
             "Give a transcript with --transcript, or another video."
         )
     inputs = [(utterance, input_from_utterance(model, utterance)) for utterance in extracted.utterances]
-    made = _analysis("video", source, extracted.transcript_origin, model, checkpoint, inputs, extracted.features, progress)
+    shares = {"audio": extracted.voice_share, "vision": extracted.face_share}
+    reasons = {**ABSENT, **{name: reason for name, reason in ABSENT_IN_FILE.items() if shares[name] is None}}
+    made = _analysis("video", source, extracted.transcript_origin, model, checkpoint, inputs, extracted.features, reasons, progress)
     return replace(
         made,
         utterances=tuple(
-            replace(one, face_share=_face_share(utterance)) if extracted.face_share is not None else one
+            replace(
+                one,
+                face_share=None if extracted.face_share is None else _share_of_time(utterance, "vision", FACIAL_SPEC),
+                voice_share=None if extracted.voice_share is None else _share_of_time(utterance, "audio", ACOUSTIC_SPEC),
+            )
             for one, utterance in zip(made.utterances, extracted.utterances, strict=True)
         ),
         duration_seconds=extracted.duration_seconds,
@@ -104,13 +115,11 @@ def analyze_extracted(
     )
 
 
-def _face_share(utterance: Utterance) -> float | None:
-    """The share of an utterance's time in which there is a face, or None where its place is not known."""
-    from multigrain.video.facial import FRAME_RATE_HZ
-
-    if utterance.start_seconds is None or utterance.end_seconds is None or utterance.end_seconds <= utterance.start_seconds:
+def _share_of_time(utterance: Utterance, modality: str, spec: FeatureSpec) -> float | None:
+    """The share of an utterance's time in which a modality has steps, or None where its place is not known."""
+    if utterance.start_seconds is None or utterance.end_seconds is None or utterance.end_seconds <= utterance.start_seconds or not spec.rate_hz:
         return None
-    return min(1.0, len(utterance.features.get("vision", ())) / (FRAME_RATE_HZ * (utterance.end_seconds - utterance.start_seconds)))
+    return min(1.0, len(utterance.features.get(modality, ())) / (spec.rate_hz * (utterance.end_seconds - utterance.start_seconds)))
 
 
 def analyze_text(text: str, *, checkpoint: str | Path | None = None, progress: Progress | None = None) -> Analysis:
@@ -131,7 +140,7 @@ def analyze_text(text: str, *, checkpoint: str | Path | None = None, progress: P
         for number, words in enumerate(lines, start=1)
     ]
     inputs = [(utterance, input_from_utterance(model, utterance)) for utterance in utterances]
-    return _analysis("text", "text", "text", model, where, inputs, {}, progress)
+    return _analysis("text", "text", "text", model, where, inputs, {}, ABSENT_IN_TEXT, progress)
 
 
 def analyze_split(
@@ -152,7 +161,7 @@ def analyze_split(
     if not indices:
         raise DataError(f"No utterance of the split {split.name!r} was chosen to be analysed. Name at least one.")
     inputs = [(split.utterance(index), input_from_split(model, split, index)) for index in indices]
-    return _analysis("store", f"{split.name} split", "store", model, checkpoint, inputs, model.features, progress)
+    return _analysis("store", f"{split.name} split", "store", model, checkpoint, inputs, model.features, ABSENT_IN_STORE, progress)
 
 
 def _checkpoint_or_default(checkpoint: str | Path | None) -> str | Path:
@@ -171,6 +180,7 @@ def _analysis(
     checkpoint: str | Path,
     inputs: Sequence[tuple[Utterance, UtteranceInput]],
     features: Mapping[str, FeatureSpec],
+    reasons: Mapping[str, str],
     progress: Progress | None,
 ) -> Analysis:
     scorer, conformal = VariantScorer(model), Conformal.read(fetch_checkpoint(str(checkpoint), {}))
@@ -178,7 +188,7 @@ def _analysis(
     for number, (utterance, given) in enumerate(inputs):
         if progress is not None:
             progress(STAGE, number / len(inputs))
-        found.append(_utterance_analysis(scorer, conformal, utterance, given, features, ABSENT_IN_TEXT if kind == "text" else ABSENT))
+        found.append(_utterance_analysis(scorer, conformal, utterance, given, features, reasons))
     if progress is not None:
         progress(STAGE, 1.0)
     return Analysis(
@@ -240,11 +250,16 @@ def _utterance_analysis(
 def _notes(kind: str, model: "MultimodalModel", conformal: Conformal | None, found: Sequence[UtteranceAnalysis]) -> tuple[str, ...]:
     """What the reader has to know that no single utterance tells."""
     notes = []
+    bare = sum(not one.modalities for one in found)
+    if bare:
+        which = "this utterance" if len(found) == 1 else f"{bare} of the {len(found)} utterances"
+        nothing = " nor ".join(ABSENT_WORDS[name] for name in MODALITIES if name in model.features)
+        notes.append(f"In {which} there are neither {nothing}: the score there is what the model says when it is given nothing, and not counted.")
     unread = [TITLES[name] for name in MODALITIES if name not in model.features]
     if kind == "video" and unread:
         notes.append(f"This model does not read the {' nor the '.join(unread)}, which had no part in the scores.")
     if conformal is None and model.task.kind != "emotions":
         notes.append("The scores have no intervals: this checkpoint is not calibrated (multigrain calibrate).")
-    elif conformal is not None and any(one.interval is None for one in found):
+    elif conformal is not None and any(one.interval is None and one.modalities for one in found):
         notes.append("Some scores have no interval: the checkpoint is not calibrated for the modalities that these utterances have.")
     return tuple(notes)

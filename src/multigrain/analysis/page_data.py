@@ -38,6 +38,7 @@ def _utterance(one: UtteranceAnalysis) -> dict[str, Any]:
         "label": None if one.label is None else _number(one.label[one.explained]),
         "modalities": [[part.modality, _number(part.value), _number(part.alone), _number(part.without)] for part in one.modalities],
         "faceShare": _number(one.face_share),
+        "voiceShare": _number(one.voice_share),
         "absent": dict(one.absent),
         "words": [[word.word, _number(word.contribution), _number(word.start_seconds), _number(word.end_seconds)] for word in one.words],
         "moments": [_moment(moment) for moment in one.moments],

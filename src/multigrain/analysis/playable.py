@@ -36,7 +36,7 @@ def kind_of(video: Path) -> str | None:
     except ImportError:
         return kind  # its ending is all that is known
     try:
-        with av.open(str(video)) as opened:
+        with av.open(_address(video)) as opened:
             return kind if all(stream.codec_context.name in PLAYABLE_CODECS for stream in opened.streams.video) else None
     except (av.FFmpegError, OSError, ValueError):
         return None
@@ -60,7 +60,7 @@ def write_playable_copy(video: Path, target: Path) -> bool:
     except ImportError:
         return False
     try:
-        with av.open(str(video)) as source:
+        with av.open(_address(video)) as source:
             if not source.streams.video or (source.duration or 0) / av.time_base > MOST_SECONDS:
                 return False
             with av.open(str(target), "w") as copy:
@@ -68,6 +68,11 @@ def write_playable_copy(video: Path, target: Path) -> bool:
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"No copy of {video} could be made for the report ({error}). Write the report without the video: --media none.") from error
     return True
+
+
+def _address(video: Path) -> str:
+    """As ffmpeg is to take it: a file, whatever its name looks like."""
+    return f"file:{video.absolute()}"
 
 
 def _copy(source: Any, copy: Any) -> None:
@@ -78,6 +83,8 @@ def _copy(source: Any, copy: Any) -> None:
     width, height = (max(2, 2 * round(scale * size / 2)) for size in (pictures.codec_context.width, pictures.codec_context.height))
     shown = copy.add_stream("libx264", rate=RATE_HZ, options={"crf": "30", "preset": "veryfast"})
     shown.width, shown.height, shown.pix_fmt = width, height, "yuv420p"
+    if pictures.codec_context.sample_aspect_ratio is not None:
+        shown.codec_context.sample_aspect_ratio = pictures.codec_context.sample_aspect_ratio
     heard = copy.add_stream("aac", rate=SOUND_RATE_HZ) if source.streams.audio else None
     if heard is not None:
         heard.layout = "mono"

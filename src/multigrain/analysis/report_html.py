@@ -10,7 +10,7 @@ import html
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -18,14 +18,13 @@ from urllib.parse import quote
 
 from multigrain.analysis.page_data import page_data
 from multigrain.analysis.playable import kind_of, write_playable_copy
-from multigrain.analysis.result import Analysis, UtteranceAnalysis, WordContribution
+from multigrain.analysis.result import TITLES, Analysis, UtteranceAnalysis, WordContribution
 from multigrain.errors import DataError
 from multigrain.report import STYLE
 
 MediaPlace = Literal["auto", "embed", "link", "none"]
 EMBED_BYTES = 16_000_000
 """Up to this size `auto` puts a video into the page."""
-TITLES: Mapping[str, str] = {"text": "text", "audio": "voice", "vision": "face"}
 WORD_TINT = 0.55
 
 
@@ -148,7 +147,7 @@ def _shown(analysis: Analysis, score: float) -> str:
 
 def _lead(analysis: Analysis) -> str:
     summary, task = analysis.summary, analysis.task
-    length = "" if summary.seconds is None else f" ({summary.seconds:.0f} s of speech)"
+    length = "" if summary.seconds is None else f" ({summary.seconds:.0f} s)"
     means = ", ".join(
         f"<strong>{html.escape(name)} {_shown(analysis, score)}</strong>"
         for name, score in zip(analysis.score_names, summary.mean_scores, strict=True)
@@ -167,7 +166,7 @@ def _figures(analysis: Analysis) -> str:
             where = f"utterance {index + 1}" if one.start_seconds is None else f"at {clock(one.start_seconds)}"
             parts.append(f"<div><strong>{_shown(analysis, one.scores[0])}</strong><span>{title}, {where}</span></div>")
         for name, size in summary.modalities.items():
-            parts.append(f"<div><strong>{size:.2f}</strong><span>mean size of what the {TITLES[name]} did</span></div>")
+            parts.append(f"<div><strong>±{size:.2f}</strong><span>mean effect of the {TITLES[name]}</span></div>")
     return f'<div class="figures">{"".join(parts)}</div>' if parts else ""
 
 

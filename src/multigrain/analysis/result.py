@@ -19,6 +19,8 @@ FORMAT_VERSION = 1
 
 TranscriptOrigin = Literal["subtitles", "text", "words", "recognised", "store", "none"]
 LinkMethod = Literal["attention", "interaction"]
+TITLES: Mapping[str, str] = {"text": "text", "audio": "voice", "vision": "face"}
+"""What each modality is called where it is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +176,7 @@ class UtteranceAnalysis:
         attention: one map for the voice and one for the face, where the model has attention from words to them.
         strips: measured courses of the voice and the face.
         face_share: share, 0..1, of its time in which a face was found, or None where nobody looked.
+        voice_share: share, 0..1, of its time in which somebody speaks, or None where there is no sound.
         label: of a stored utterance, where it has one.
     """
 
@@ -194,6 +197,7 @@ class UtteranceAnalysis:
     attention: tuple[AttentionMap, ...] = ()
     strips: tuple[Strip, ...] = ()
     face_share: float | None = None
+    voice_share: float | None = None
     label: tuple[float, ...] | None = None
 
     @property
@@ -233,10 +237,10 @@ class CheckpointFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """An analysis in short.
+    """An analysis in short: of the utterances that have words, voice or face, if any has; of the others nothing is known.
 
     Attributes:
-        num_utterances: how many.
+        num_utterances: how many these are.
         seconds: that they take together, or None where times are not known.
         mean_scores: (label,) mean of the scores, weighed by the utterances' seconds where they are known.
         highest, lowest: index of the utterance with the highest and the lowest score; the first of the scores, for emotions.
@@ -291,23 +295,24 @@ class Analysis:
     @property
     def summary(self) -> Summary:
         """The analysis in short."""
-        lengths = [one.end_seconds - one.start_seconds for one in self.utterances if one.start_seconds is not None and one.end_seconds is not None]
-        is_timed = len(lengths) == len(self.utterances) and sum(lengths) > 0
-        weights = lengths if is_timed else [1.0] * len(self.utterances)
-        order = sorted(range(len(self.utterances)), key=lambda index: self.utterances[index].scores[0])
-        names = dict.fromkeys(part.modality for one in self.utterances for part in one.modalities)
+        indices = [index for index, one in enumerate(self.utterances) if one.modalities] or list(range(len(self.utterances)))
+        counted = [self.utterances[index] for index in indices]
+        lengths = [one.end_seconds - one.start_seconds for one in counted if one.start_seconds is not None and one.end_seconds is not None]
+        is_timed = len(lengths) == len(counted) and sum(lengths) > 0
+        weights = lengths if is_timed else [1.0] * len(counted)
+        order = sorted(indices, key=lambda index: self.utterances[index].scores[0])
+        names = dict.fromkeys(part.modality for one in counted for part in one.modalities)
         return Summary(
-            num_utterances=len(self.utterances),
+            num_utterances=len(counted),
             seconds=sum(lengths) if is_timed else None,
             mean_scores=tuple(
-                sum(weight * one.scores[place] for weight, one in zip(weights, self.utterances, strict=True)) / sum(weights)
+                sum(weight * one.scores[place] for weight, one in zip(weights, counted, strict=True)) / sum(weights)
                 for place in range(len(self.score_names))
             ),
             highest=order[-1],
             lowest=order[0],
             modalities={
-                name: sum(abs(part.value) for one in self.utterances for part in one.modalities if part.modality == name) / len(self.utterances)
-                for name in names
+                name: sum(abs(part.value) for one in counted for part in one.modalities if part.modality == name) / len(counted) for name in names
             },
         )
 

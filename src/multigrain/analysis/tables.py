@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multigrain.analysis.report_html import TITLES, clock, signed
-from multigrain.analysis.result import Analysis, UtteranceAnalysis, strongest_words
+from multigrain.analysis.report_html import clock, signed
+from multigrain.analysis.result import TITLES, Analysis, UtteranceAnalysis, strongest_words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 STRONG_WORDS = 3
 UP_STYLE, DOWN_STYLE = "bold dark_orange", "bold dodger_blue1"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # the last two turn the direction of what follows
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -53,8 +53,10 @@ def _caption(analysis: Analysis) -> "Text":
         for name, score in zip(analysis.score_names, summary.mean_scores, strict=True)
     )
     lines = [f"Mean over {summary.num_utterances} utterance{'s' if summary.num_utterances > 1 else ''}: {means}. Model: {analysis.checkpoint.name}."]
+    explained = ["Columns of modalities: Shapley values."] if any(one.modalities for one in analysis.utterances) else []
     if any(one.words for one in analysis.utterances):
-        lines.append("Marked words did most to the score: + raised it, - lowered it. Columns of modalities: Shapley values.")
+        explained.insert(0, "Marked words did most to the score: + raised it, - lowered it.")
+    lines += [" ".join(explained)] if explained else []
     return Text(_visible("\n".join([*lines, *analysis.notes]), keep="\n"))
 
 
@@ -96,8 +98,8 @@ def write_csv(path: str | os.PathLike[str], analysis: Analysis) -> Path:
     """Writes one row an utterance at full precision, whole or not at all.
 
     Columns: `id`, `start_seconds`, `end_seconds`, `score` (emotions: `score_happy` ...), `interval_low`, `interval_high`, `coverage`, `baseline`,
-    `contribution_text`, `contribution_audio`, `contribution_vision`, `strongest_words`, `text`. What is not known is empty. A text that a
-    spreadsheet would take for a formula has an apostrophe before it.
+    `contribution_text`, `contribution_audio`, `contribution_vision`, `voice_share`, `face_share`, `strongest_words`, `text`. What is not known is
+    empty. A text that a spreadsheet would take for a formula has an apostrophe before it.
 
     Returns:
         The file.
@@ -106,7 +108,7 @@ def write_csv(path: str | os.PathLike[str], analysis: Analysis) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     names = ["score"] if analysis.task.kind != "emotions" else [f"score_{name}" for name in analysis.task.emotions]
     header = ["id", "start_seconds", "end_seconds", *names, "interval_low", "interval_high", "coverage", "baseline"]
-    header += [f"contribution_{name}" for name in TITLES] + ["strongest_words", "text"]
+    header += [f"contribution_{name}" for name in TITLES] + ["voice_share", "face_share", "strongest_words", "text"]
     beside = target.with_name(target.name + ".part")
     with open(beside, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -123,7 +125,8 @@ def _csv_row(one: UtteranceAnalysis) -> list[Any]:
     words = "; ".join(f"{word.word} {word.contribution!r}" for word in strongest_words(one, STRONG_WORDS))
     times = ["" if seconds is None else seconds for seconds in (one.start_seconds, one.end_seconds)]
     contributions = [shares.get(name, "") for name in TITLES]
-    return [_cell(one.id), *times, *one.scores, *interval, one.baseline, *contributions, _cell(words), _cell(one.text)]
+    known = ["" if share is None else share for share in (one.voice_share, one.face_share)]
+    return [_cell(one.id), *times, *one.scores, *interval, one.baseline, *contributions, *known, _cell(words), _cell(one.text)]
 
 
 def _cell(text: str) -> str:

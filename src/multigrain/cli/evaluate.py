@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from multigrain.errors import DataError, RecipeError
+from multigrain.errors import DataError, MultigrainError, RecipeError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -156,12 +156,29 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the data set, the runs and the report.")] = Path("demo"),
     workers: Annotated[int, typer.Option(min=1, help="Models to train at once.")] = 2,
 ) -> None:
-    """Makes the planted data set, trains MCMuT, MulT and a late-fusion LSTM on it, and writes a report."""
+    """Makes the planted data set, trains MCMuT, MulT and a late-fusion LSTM on it, analyses a talking clip, and writes a report of either."""
     from multigrain.demo import run_demo
 
     result = run_demo(out, workers=workers, progress=_progress)
     print_comparison(result.comparison)
     typer.echo(f"The report with all pictures: {result.report}")
+    _talking_clip(out)
+
+
+def _talking_clip(out: Path) -> None:
+    """The end of the demonstration, or the reason why there is none: it needs more libraries than the training."""
+    from multigrain.analysis.tables import to_rich
+    from multigrain.cli.analyze import quiet_libraries
+    from multigrain.demo import analyse_talking_clip
+
+    try:
+        with quiet_libraries():
+            made = analyse_talking_clip(out, progress=_progress)
+    except MultigrainError as error:
+        _progress(f"The talking clip was left out: {error}")
+        return
+    _console().print(to_rich(made.analysis))
+    typer.echo(f"The report with the clip: {made.report}")
 
 
 def print_comparison(comparison: "Comparison") -> None:

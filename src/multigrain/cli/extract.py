@@ -148,11 +148,11 @@ def _print_summary(made: "Extraction", console: "Console") -> None:
     from rich.text import Text
 
     if made.videos:
-        table = Table("video", "seconds", "utterances", "face", "words from", "notes", box=None, pad_edge=False)
+        table = Table("video", "seconds", "utterances", "face", "voice", "words from", "notes", box=None, pad_edge=False)
         for facts in made.videos:
-            face = "none" if facts["face_share"] is None else f"{100 * facts['face_share']:.0f} %"
+            shares = ["none" if facts.get(name) is None else f"{100 * facts[name]:.0f} %" for name in ("face_share", "voice_share")]
             origin = facts["transcript_origin"] + ("" if facts["is_transcript_reliable"] else ", unreliable")
-            row = (facts["file"], f"{facts['duration_seconds']:.1f}", str(facts["utterances"]), face, origin, " ".join(facts["notes"]))
+            row = (facts["file"], f"{facts['duration_seconds']:.1f}", str(facts["utterances"]), *shares, origin, " ".join(facts["notes"]))
             table.add_row(*(Text(cell) for cell in row))
         Console().print(table)
     for failure in made.failures:

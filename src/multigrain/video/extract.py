@@ -17,7 +17,7 @@ from threading import Event, Lock
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from multigrain.data.readers.transcripts import WORDS
 from multigrain.schema import MODALITIES, FeatureSpec, StepTimes, Utterance
@@ -42,6 +42,7 @@ FEATURES: dict[str, FeatureSpec] = {"text": WORDS, "audio": acoustic.ACOUSTIC_SP
 """What extraction computes: words for a language model, voice and face."""
 
 _TELL_SECONDS = 2.0  # how often the share that is done is reported, in seconds of the video
+_LEAST_SPEECH_SECONDS = 0.2  # less of it in an utterance is the edge of its neighbour's, and no voice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,7 @@ class ExtractedVideo:
         word_times: per utterance, start and end in seconds of each of its words; None where a word was not found in the sound.
         duration_seconds: of the video.
         face_share: share of the looked-at pictures that show a face; None where no picture was looked at.
+        voice_share: share of the sound in which somebody speaks; None where there is no sound.
         transcript_origin: `subtitles`, `text` (placed by alignment), `words` (given with times), `recognised` or `none`.
         is_transcript_reliable: False for text that pocketsphinx recognised: a last resort whose words are often wrong.
         notes: what the user should know, a sentence each.
@@ -66,10 +68,20 @@ class ExtractedVideo:
     word_times: tuple[tuple[tuple[float, float] | None, ...], ...]
     duration_seconds: float
     face_share: float | None
+    voice_share: float | None
     transcript_origin: TranscriptOrigin
     is_transcript_reliable: bool
     notes: list[str]
     seconds: Mapping[str, float]
+
+
+@dataclass
+class _Voice:
+    """Frames of the voice, 100 a second from 0 s on; which of them are spoken, and the stretches of speech that say so."""
+
+    frames: Float[np.ndarray, "step 25"]
+    is_spoken: Bool[np.ndarray, " step"]
+    speech: list[Stretch]
 
 
 @dataclass
@@ -129,14 +141,12 @@ def extract_video(
     with Sound() as sound, ThreadPoolExecutor(1) as pool:
         looking = pool.submit(_look, media, clock, tell, stop) if media.has_picture and with_faces else None
         try:
-            has_text = segments is not None and all(segment.text is not None for segment in segments)
-            needs_speech = not has_text and (given is None or given.origin == "text")
-            frames, speech = _hear(media, sound, clock, tell, needs_speech) if media.has_sound else (None, [])
+            voice = _hear(media, sound, clock, tell) if media.has_sound else None
             duration = max(media.duration_seconds or 0.0, sound.duration_seconds)
             if media.duration_seconds is None and looking is not None:
                 duration = max(duration, looking.result().last_second)
             with clock.of("words"):
-                heard = Heard(sound if media.has_sound else None, speech, duration)
+                heard = Heard(sound if media.has_sound else None, [] if voice is None else voice.speech, duration)
                 found = find_segments(heard, given, recognizer, segments, lambda share: tell("words", share))
             tell("words", 1.0)
             faces = None if looking is None else looking.result()
@@ -145,7 +155,7 @@ def extract_video(
             raise
     notes = [*media.notes, *(given.notes if given else []), *found.notes, *_notes(media, with_faces, faces, sound.duration_seconds)]
     name = clean_text(media.path.stem) or "video"
-    utterances = tuple(_utterance(f"{name}_{number}", name, segment, frames, faces) for number, segment in enumerate(found.segments))
+    utterances = tuple(_utterance(f"{name}_{number}", name, segment, voice, faces) for number, segment in enumerate(found.segments))
     used = {modality for utterance in utterances for modality in utterance.features}
     return ExtractedVideo(
         utterances=utterances,
@@ -153,6 +163,7 @@ def extract_video(
         word_times=tuple(segment.word_times for segment in found.segments),
         duration_seconds=duration,
         face_share=None if faces is None else len(faces.steps) / max(1, faces.num_looked_at),
+        voice_share=None if voice is None else float(voice.is_spoken.sum()) / max(1, len(voice.is_spoken)),
         transcript_origin=found.origin,
         is_transcript_reliable=found.is_reliable,
         notes=notes,
@@ -172,9 +183,9 @@ def _one_at_a_time(progress: Progress | None) -> Progress:
     return tell
 
 
-def _hear(media: Media, sound: Sound, clock: _Clock, tell: Progress, needs_speech: bool) -> tuple[Float[np.ndarray, "step 25"], list[Stretch]]:
-    """Reads the sound once: keeps it on disk, and gives the voice's frames and, where asked for, where somebody speaks."""
-    stream, detector = acoustic.AcousticStream(), SpeechDetector() if needs_speech else None
+def _hear(media: Media, sound: Sound, clock: _Clock, tell: Progress) -> _Voice:
+    """Reads the sound once: keeps it on disk, and gives the voice's frames and where somebody speaks."""
+    stream, detector = acoustic.AcousticStream(), SpeechDetector()
     frames, blocks, told = [], sound_blocks(media), 0.0
     while True:
         with clock.of("decode sound"):
@@ -184,16 +195,21 @@ def _hear(media: Media, sound: Sound, clock: _Clock, tell: Progress, needs_speec
         sound.write(block)
         with clock.of("acoustic"):
             frames.append(stream.push(block))
-        if detector is not None:
-            with clock.of("voice activity"):
-                detector.push(block)
+        with clock.of("voice activity"):
+            detector.push(block)
         if sound.duration_seconds - told > _TELL_SECONDS:
             told = sound.duration_seconds
             tell("sound", min(1.0, told / (media.duration_seconds or media.limits.duration_seconds)))
     with clock.of("acoustic"):
         frames.append(stream.finish())
+    with clock.of("voice activity"):
+        speech = detector.finish()
     tell("sound", 1.0)
-    return np.concatenate(frames), [] if detector is None else detector.finish()
+    found = np.concatenate(frames)
+    is_spoken = np.zeros(len(found), bool)
+    for begin, end in speech:
+        is_spoken[int(np.ceil(begin * acoustic.FRAME_RATE_HZ - 1e-6)) : int(np.ceil(end * acoustic.FRAME_RATE_HZ - 1e-6))] = True
+    return _Voice(found, is_spoken, speech)
 
 
 def _look(media: Media, clock: _Clock, tell: Progress, stop: Event) -> _Faces:
@@ -225,16 +241,16 @@ def _look(media: Media, clock: _Clock, tell: Progress, stop: Event) -> _Faces:
     return _Faces(np.array(steps, np.int64), facial.without_median(found), num_looked_at, second)
 
 
-def _utterance(identifier: str, group: str, segment: Segment, frames: np.ndarray | None, faces: _Faces | None) -> Utterance:
+def _utterance(identifier: str, group: str, segment: Segment, voice: _Voice | None, faces: _Faces | None) -> Utterance:
     features: dict[str, np.ndarray] = {}
     times: dict[str, StepTimes] = {}
     if segment.words:
         features["text"] = np.zeros((len(segment.words), 0), np.float32)
-    if frames is not None:
+    if voice is not None:
         first, last = _steps_within(segment, acoustic.FRAME_RATE_HZ)
-        steps = np.arange(first, max(first, min(last, len(frames))))
-        if len(steps):
-            features["audio"], times["audio"] = frames[steps], StepTimes.of_steps(acoustic.FRAME_RATE_HZ, steps)
+        steps = first + np.flatnonzero(voice.is_spoken[first:last])
+        if len(steps) >= _LEAST_SPEECH_SECONDS * acoustic.FRAME_RATE_HZ:
+            features["audio"], times["audio"] = voice.frames[steps], StepTimes.of_steps(acoustic.FRAME_RATE_HZ, steps)
     if faces is not None:
         first, last = _steps_within(segment, facial.FRAME_RATE_HZ)
         low, high = np.searchsorted(faces.steps, [first, last])

@@ -214,6 +214,7 @@ def _extract_part(task: _VideoTask, progress: Callable[[str, float], None]) -> N
         "file": task.video.name,
         "duration_seconds": found.duration_seconds,
         "face_share": found.face_share,
+        "voice_share": found.voice_share,
         "transcript_origin": found.transcript_origin,
         "is_transcript_reliable": found.is_transcript_reliable,
         "utterances": len(found.utterances),

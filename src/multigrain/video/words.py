@@ -26,7 +26,7 @@ class Heard:
 
     Attributes:
         sound: None where there is none.
-        speech: where somebody speaks; empty where nobody asked.
+        speech: where somebody speaks.
         duration: in seconds.
     """
 

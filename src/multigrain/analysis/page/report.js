@@ -11,6 +11,12 @@
     [0, 2, 4].map((place) => parseInt(code.slice(place, place + 2), 16)));
   const isTimed = utterances.every((one) => one.start !== null && one.end !== null);
   const total = isTimed ? Math.max(data.duration || 0, ...utterances.map((one) => one.end)) : utterances.length;
+  const ranges = new Map(); // of each strip over all utterances, so that they can be compared
+  utterances.flatMap((one) => one.strips).forEach((strip) => {
+    const known = strip.values.filter((value) => value !== null);
+    const [low, high] = ranges.get(strip.name) || [Infinity, -Infinity];
+    ranges.set(strip.name, [known.reduce((a, b) => Math.min(a, b), low), known.reduce((a, b) => Math.max(a, b), high)]);
+  });
   let chosen = -1;
   let heads = [];
 
@@ -27,8 +33,8 @@
     return element;
   }
   const percent = (share) => `${(100 * Math.min(1, Math.max(0, share))).toFixed(3)}%`;
-  const signed = (value) => (value === null ? "n/a" : `${value < 0 ? "\u2212" : "+"}${Math.abs(value).toFixed(2)}`);
-  const plain = (value) => (value < 0 ? `\u2212${Math.abs(value).toFixed(2)}` : value.toFixed(2));
+  const signed = (value) => (value === null ? "n/a" : `${value <= -0.005 ? "\u2212" : "+"}${Math.abs(value).toFixed(2)}`);
+  const plain = (value) => `${value <= -0.005 ? "\u2212" : ""}${Math.abs(value).toFixed(2)}`;
   const shown = (value) => (data.isEmotions ? `${(100 * value).toFixed(0)} %` : signed(value));
   const axisNumber = (value) => (data.isEmotions ? `${100 * value} %` : String(value).replace("-", "\u2212"));
   const side = (value) => (value < 0 ? "down" : "up");
@@ -96,11 +102,17 @@
     if (isTimed) {
       const head = make("div", { class: "playhead", hidden: "" });
       timeline.append(head);
-      const ticks = document.getElementById("ticks");
-      const count = timeline.clientWidth > 600 ? 6 : 3;
-      for (let place = 0; place <= count; place += 1) {
-        ticks.append(make("span", { style: { left: percent(place / count) } }, clock((total * place) / count).replace(/\.\d$/, total < 20 ? "$&" : "")));
-      }
+      drawTicks();
+    }
+  }
+
+  function drawTicks() {
+    const ticks = document.getElementById("ticks");
+    const most = timeline.clientWidth > 600 ? 8 : 4;
+    const step = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600].find((seconds) => total / seconds <= most) || total / most;
+    for (let seconds = 0; seconds <= total; seconds += step) {
+      const shift = seconds === 0 ? "none" : seconds > 0.97 * total ? "translateX(-100%)" : "translateX(-50%)";
+      ticks.append(make("span", { style: { left: percent(seconds / total), transform: shift } }, clock(seconds).replace(/\.\d$/, "")));
     }
   }
 
@@ -159,7 +171,7 @@
     heads = [];
     const hasMoments = one.moments.length + one.strips.length + one.attention.length > 0;
     evidence.replaceChildren(drawWords(one), make("div", { class: "columns" }, drawScore(one), drawModalities(one)),
-      ...(hasMoments ? [drawRows(one), drawLinks(one)] : [make("p", { class: "nothing" }, "Neither voice nor face had a part in this score.")]));
+      ...(hasMoments ? [drawRows(one), ...(one.links.length || data.hasAttention ? [drawLinks(one)] : [])] : [make("p", { class: "nothing" }, "Neither voice nor face had a part in this score.")]));
     if (media) showTime(media.currentTime);
   }
 
@@ -249,13 +261,21 @@
       if (map) addRow(mapWords(one), drawMap(one, map, spread));
     }
     const parts = [make("h3", {}, "Voice and face, moment by moment"), rows];
-    if (one.faceShare !== null) parts.push(make("p", { class: "note" }, `A face is seen in ${(100 * one.faceShare).toFixed(0)} % of this utterance.`));
+    const shares = [["somebody speaks", one.voiceShare], ["a face is seen", one.faceShare]].filter((entry) => entry[1] !== null)
+      .map(([what, part]) => `${what} in ${(100 * part).toFixed(0)} %`);
+    if (one.moments.length) {
+      parts.push(make("p", { class: "note" }, "A moment: the score less the score without it, in colours of their own; where many moments say the same, each alone does little. "
+        + (one.strips.length ? "Curves have one scale over all utterances; the thin line is the speaker's usual face." : "")));
+    }
+    if (shares.length) parts.push(make("p", { class: "note" }, `Of this utterance's time, ${shares.join(", and ")}.`));
     if (one.attention.length) {
       const largest = Math.max(...one.attention.map((map) => map.largest));
       parts.push(make("p", { class: "key" }, make("span", {}, "Attention of each word: 0", make("i", { class: "ramp" }), `${(100 * largest).toFixed(0)} % of the word's attention`),
         make("span", {}, "A white frame marks a link listed below.")));
     } else if (!data.hasAttention) {
-      parts.push(make("p", { class: "note" }, "There is no attention map: in this model no word attends the voice or the face."));
+      parts.push(make("p", { class: "note" }, one.links.length
+        ? "There is no attention map: in this model no word attends the voice or the face."
+        : "There is neither an attention map nor a link: this model reads words, voice and face one by one."));
     } else {
       parts.push(make("p", { class: "note" }, "There is no attention map: this utterance lacks words, or both voice and face."));
     }
@@ -265,9 +285,10 @@
   function drawSaid(one) {
     const largest = Math.max(...one.words.map((word) => Math.abs(word[1] || 0)), 0);
     const lane = make("div", { class: "lane", style: { height: "1.5rem" } });
+    const place = (seconds) => Math.min(1, Math.max(0, (seconds - one.start) / (one.end - one.start)));
     one.words.filter((word) => word[2] !== null).forEach((word) => {
-      const left = (word[2] - one.start) / (one.end - one.start);
-      const width = (word[3] - word[2]) / (one.end - one.start);
+      const left = place(word[2]);
+      const width = place(word[3]) - left;
       lane.append(make("span", { class: "said", title: `${word[0]} ${signed(word[1])}`,
         style: { left: percent(left), width: percent(width), background: word[1] === null ? "" : tint(word[1], largest) } }, word[0]));
     });
@@ -275,7 +296,7 @@
   }
 
   function drawMoments(one, moments, modality, spread) {
-    const largest = Math.max(...one.moments.map((moment) => Math.abs(moment[2])), ...one.words.map((word) => Math.abs(word[1] || 0)), 1e-9);
+    const largest = Math.max(...one.moments.map((moment) => Math.abs(moment[2])), 1e-9);
     const lane = make("div", { class: "lane moments" });
     moments.forEach((moment) => {
       const [left, right] = spread(modality, moment[1]);
@@ -292,16 +313,18 @@
 
   function drawStrip(one, strip) {
     const known = strip.values.filter((value) => value !== null);
-    const low = Math.min(...known), high = Math.max(...known);
+    const [low, high] = ranges.get(strip.name);
+    const height = (value) => 36 - (32 * (value - low)) / (high - low || 1);
     let path = "", isDown = false;
     strip.values.forEach((value, place) => {
       const x = (1000 * (strip.times[place] - one.start)) / (one.end - one.start);
       if (value === null || x < 0 || x > 1000) { isDown = false; return; }
-      path += `${isDown ? "L" : "M"}${x.toFixed(1)},${(36 - (32 * (value - low)) / (high - low || 1)).toFixed(1)}${isDown ? "" : "l.1,0"}`;
+      path += `${isDown ? "L" : "M"}${x.toFixed(1)},${height(value).toFixed(1)}${isDown ? "" : "l.1,0"}`;
       isDown = true;
     });
-    const label = known.length ? `${strip.name}: ${plain(low)} to ${plain(high)} ${strip.unit}` : `${strip.name}: nothing was measured`;
+    const label = known.length ? `${strip.name}: ${plain(Math.min(...known))} to ${plain(Math.max(...known))} ${strip.unit} here, ${plain(low)} to ${plain(high)} in all` : `${strip.name}: nothing was measured`;
     const drawing = make("svg", { viewBox: "0 0 1000 40", preserveAspectRatio: "none", role: "img", "aria-label": label, style: { height: "2.4rem" } },
+      strip.modality === "vision" && low < 0 && high > 0 ? make("line", { class: "usual", x1: 0, x2: 1000, y1: height(0).toFixed(1), y2: height(0).toFixed(1) }) : null,
       make("path", { d: path, fill: "none", stroke: "currentColor", "stroke-width": 1.5, "vector-effect": "non-scaling-stroke", "stroke-linecap": "round", "stroke-linejoin": "round" }));
     return make("div", { class: "lane", title: label }, drawing);
   }
