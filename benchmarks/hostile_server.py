@@ -44,6 +44,11 @@ class Finished:
         lines = [" ".join(line.split()) for line in (self.errors or self.output).splitlines() if line.strip()]
         return lines[-1][:300] if lines else ""
 
+    @property
+    def summary(self) -> str:
+        """The last line of its output."""
+        return " ".join(" ".join(self.output.split("\n\n")[-1].split())[-300:].split())
+
 
 def run_command(arguments: Sequence[str], seconds: float) -> Finished:
     """Runs `multigrain` with these arguments; killed after so many seconds, with exit code -9."""
@@ -124,7 +129,7 @@ class RunningServer:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             return answer.status, answer.read()
-        except (ConnectionError, socket.timeout) as error:
+        except (ConnectionError, TimeoutError) as error:
             return 0, json.dumps({"error": f"no answer: {error}"}).encode()
         finally:
             connection.close()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from browser_visit import Visit
 from made_clip import SUBTITLES, make_clip
-from tiny_checkpoint import train_tiny_checkpoint
+from tiny_checkpoint import save_tiny_checkpoint
 from web_server import Client, on_a_port, wait_until
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ LONG = 200.0  # a worker loads torch first, which takes a minute where the machi
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+    return save_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="module")

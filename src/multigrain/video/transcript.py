@@ -136,7 +136,7 @@ def _without_traps(text: str) -> str:
     Each bracket is looked at up to the next one only, so that this itself takes time in proportion to the text.
     """
     text = re.sub(r" {2,}", " ", re.sub(r"\n{3,}", "\n\n", text))
-    return re.sub(r"<(?![^<>]*>)|\{(?![^{}]*\})", " ", text)
+    return re.sub(r"<(?= ?/? ?[a-zA-Z])(?![^<>]*>)|\{(?![^{}]*\})", " ", text)
 
 
 def _without_repeats(cues: list[Cue]) -> Iterator[Cue]:

@@ -111,8 +111,8 @@ def _check_speed(transcript: Transcript, heard: Heard) -> None:
     count += sum(word.start < heard.duration for word in transcript.words)
     if count > _MOST_WORDS_ANYWAY + _MOST_WORDS_PER_SECOND * heard.duration:
         raise VideoError(
-            f"The transcript has {count} words within the {heard.duration:.1f} s of the video, more than can be spoken. Check that it is the transcript "
-            "of this video."
+            f"The transcript has {count} words within the {heard.duration:.1f} s of the video, more than can be spoken. Check that it is the "
+            "transcript of this video."
         )
 
 

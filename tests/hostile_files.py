@@ -1,7 +1,6 @@
-"""The files of `hostile.py`, made anew at each run: nothing of them is data of anybody's."""
+"""Files that mean harm, for the tests and for `benchmarks/hostile.py`: made anew at each run, nothing of them is data of anybody's."""
 
 import struct
-import sys
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -9,12 +8,12 @@ from pathlib import Path
 import av
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from made_clips import regular, spoken_like, write_clip
 
 OURS = ("page.html", "report.html", "policy.txt", "result.json", "utterances.csv", "playable.mp4", "transcript.txt", "transcript.srt")
 """Files that an analysis makes beside what was uploaded."""
 HUGE = 20_000
+SCRIPTS = "<script>alert(1)</script><img src=x onerror=alert(2)> &lt;script&gt;alert(4)&lt;/script&gt;"
 CUE = "1\n00:00:00,200 --> 00:00:02,800\n"
 
 
@@ -38,27 +37,32 @@ class Case:
     client_name: str | None = None
 
 
-def write_cases(folder: Path) -> list[Case]:
-    """Writes all files."""
+def write_cases(folder: Path, *, writes_gigabyte: bool = False) -> list[Case]:
+    """Writes all files.
+
+    Args:
+        folder: where.
+        writes_gigabyte: writes all bytes of the subtitles; False makes a file of that size of which nothing is on the disk.
+    """
     good = write_clip(folder / "good.mp4", sound=spoken_like(3.0), picture_times=regular(3.0), size=(160, 120))
     whole_mkv = write_clip(folder / "whole.mkv", sound=spoken_like(6.0), picture_times=regular(6.0), size=(160, 120)).read_bytes()
     content = good.read_bytes()
-    script = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+    scripts = _write(folder / "scripts.srt", f"{CUE}so good {SCRIPTS}\n".encode())
     return [
         Case("a file cut in the middle whose index is missing (mp4)", _write(folder / "cut.mp4", content[: len(content) // 2]), "cannot be read"),
         Case("a file cut in the middle (mkv)", _write(folder / "cut.mkv", whole_mkv[: len(whole_mkv) // 2]), "", is_usable=True),
         Case("a file of zero bytes", _write(folder / "zero.mp4", b""), "is empty (0 bytes)"),
         Case("a text named .mp4", _write(folder / "text.mp4", b"This is no video.\n" * 1000), "cannot be read"),
         Case("a playlist named .mp4 that names /etc/passwd", _write(folder / "list.mp4", _PLAYLIST), "cannot be read"),
-        Case("pictures of 20,000 x 20,000 by header", _huge_by_header(folder), "has pictures of"),
-        Case("pictures of 20,000 x 20,000 from the tenth on", _huge_later(folder), "pixels"),
+        Case("pictures of 20,000 x 20,000 by header", _huge_by_header(folder), "has pictures whose size"),
+        Case("pictures of 20,000 x 20,000 from the tenth on", _huge_later(folder), "", is_usable=True),
         Case("10 hours of silence by header", _ten_hours(folder / "hours.mp4"), "lasts 36000 s by its header"),
-        Case("a gigabyte of subtitles", good, "bytes; a transcript may have at most", _gigabyte(folder / "gigabyte.srt")),
+        Case("a gigabyte of subtitles", good, "bytes; a transcript may have at most", _gigabyte(folder / "gigabyte.srt", is_written=writes_gigabyte)),
         Case("a subtitle line of a megabyte", good, "characters; at most", _write(folder / "line.srt", (CUE + "x" * 1_000_000 + "\n").encode())),
         Case("7 MB of tags in one subtitle that are never closed", good, "characters; at most", _write(folder / "tags.srt", _open_tags())),
         Case("7 MB of empty lines in one subtitle", good, "", _write(folder / "lines.srt", _empty_lines()), is_usable=True),
-        Case("100,000 subtitles at one time", good, "more than can be spoken", _write(folder / "many.srt", _at_one_time())),
-        Case("scripts in subtitles and name", _write(folder / "<img src=x onerror=alert(3)>.mp4", content), "", _scripts(folder, script), is_usable=True),
+        Case("20,000 subtitles at one time", good, "more than can be spoken", _write(folder / "many.srt", _at_one_time())),
+        Case("scripts in subtitles and name", _write(folder / "<img src=x onerror=alert(3)>.mp4", content), "", scripts, is_usable=True),
     ]
 
 
@@ -84,11 +88,7 @@ def _empty_lines() -> bytes:
 
 
 def _at_one_time() -> bytes:
-    return "".join(f"{CUE}word{number} again{number}\n\n" for number in range(100_000)).encode()
-
-
-def _scripts(folder: Path, script: str) -> Path:
-    return _write(folder / "scripts.srt", f"{CUE}so good {script} &lt;script&gt;alert(4)&lt;/script&gt;\n".encode())
+    return "".join(f"{CUE}word{number} again{number}\n\n" for number in range(20_000)).encode()
 
 
 def _huge_by_header(folder: Path) -> Path:
@@ -100,7 +100,7 @@ def _huge_by_header(folder: Path) -> Path:
 
 
 def _huge_later(folder: Path) -> Path:
-    path = write_clip(folder / "later.avi", picture_times=regular(1.0), video_codec="mjpeg")
+    path = write_clip(folder / "later.avi", sound=spoken_like(1.0), picture_times=regular(1.0), video_codec="mjpeg", audio_codec="pcm_s16le")
     return _write(path, _claim_huge(bytearray(path.read_bytes()), first=9))
 
 
@@ -125,9 +125,12 @@ def _ten_hours(path: Path) -> Path:
     return path
 
 
-def _gigabyte(path: Path) -> Path:
+def _gigabyte(path: Path, *, is_written: bool) -> Path:
     block = (CUE + "it was so good\n\n").encode() * 20_000
     with path.open("wb") as file:
+        if not is_written:
+            file.truncate(1 << 30)
+            return path
         while file.tell() < 1 << 30:
             file.write(block)
     return path
