@@ -152,6 +152,7 @@ def pictures(media: Media, rate_hz: float) -> Iterator[Picture]:
         VideoError: nothing can be decoded, or the track is longer than allowed, whatever the header says. Pictures that are larger than allowed
             count as such that cannot be decoded: they are left out with a note.
     """
+    reformatter = import_part("av", "reading videos").video.reformatter.VideoReformatter()  # one for all: making one costs more than using it
     with _opened(media.path, media.limits) as container:
         stream = _best(container, "video")
         stream.thread_type = "AUTO"
@@ -170,12 +171,12 @@ def pictures(media: Media, rate_hz: float) -> Iterator[Picture]:
                 steps = _steps(shown[0], time, next_step, rate_hz)
                 if steps:
                     next_step = steps.stop
-                    yield Picture(steps, _upright(shown[1], stream))
+                    yield Picture(steps, _upright(shown[1], stream, reformatter))
             shown = (time, frame)
         if shown is not None:
             steps = _steps(shown[0], shown[0] + 1.0 / rate, next_step, rate_hz)
             if steps:
-                yield Picture(steps, _upright(shown[1], stream))
+                yield Picture(steps, _upright(shown[1], stream, reformatter))
 
 
 def _steps(start: float, end: float, first: int, rate_hz: float) -> range:
@@ -185,14 +186,14 @@ def _steps(start: float, end: float, first: int, rate_hz: float) -> range:
     return range(low, max(low, int(np.ceil((end - slack) * rate_hz))))
 
 
-def _upright(frame: Any, stream: Any) -> UInt8[np.ndarray, "height width 3"]:
+def _upright(frame: Any, stream: Any, reformatter: Any) -> UInt8[np.ndarray, "height width 3"]:
     """RGB with square pixels, not larger than needed, turned as the file says."""
     ratio = float(stream.sample_aspect_ratio or 1) or 1.0
     ratio = ratio if 0.25 <= ratio <= 4 else 1.0
     width, height = frame.width * ratio, float(frame.height)
     smaller = min(1.0, _LONGEST_SIDE / max(width, height))
     size = {"width": max(2, round(width * smaller)), "height": max(2, round(height * smaller))}
-    pixels = frame.reformat(**size, format="rgb24").to_ndarray()
+    pixels = reformatter.reformat(frame, **size, format="rgb24", threads=1).to_ndarray()
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
 
