@@ -1,28 +1,31 @@
 """Real-time factor and memory of extraction, for a talking face of 640 x 360 pixels, 25 pictures a second, with a known transcript.
 
-    python benchmarks/extraction.py CLIPS [--seconds 120] [--transcript srt|txt|none] [--folder /tmp] [--json FILE]
-    python benchmarks/extraction.py CLIPS --seconds 3600
+    python benchmarks/extraction.py CLIPS [--seconds 120 3600] [--transcript srt|txt|none] [--folder /tmp] [--json FILE]
 
 CLIPS is a folder of GRID clips (`grid_*.mpg`; the name's last part spells the six words). Their pictures are scaled, their sound is taken as
-it is, and all are encoded once as H.264 and AAC; the file repeats them to the asked length. Extraction is run once on twelve seconds, so that
-libraries and models are loaded, and then on the whole, in the same process; the factor is seconds of work by seconds of video. Parts run side
-by side, so that they sum to more than the whole. Memory is sampled twice a second: the process's own (RssAnon) at quarters of the work, and its
-highest resident (VmHWM).
+it is, and all are encoded once as H.264 and AAC; a file repeats them to each of the asked lengths. Extraction is run once on twelve seconds, so
+that libraries and models are loaded, and then on each file, in the same process; the factor is seconds of work by seconds of video. Parts run
+side by side, so that they sum to more than the whole. Memory is sampled twice a second: the process's own (RssAnon) at tenths of the work, and
+the highest resident that far (VmHWM). Exits with 1 where a factor is above 0.10, the memory above 1.5 GB.
 """
 
 import argparse
 import json
 import os
+import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
 SIZE, FPS, RATE = (640, 360), 25, 16_000
+MOST_FACTOR, MOST_MEGABYTES = 0.10, 1500
 WORDS = (
     {"b": "bin", "l": "lay", "p": "place", "s": "set"},
     {"b": "blue", "g": "green", "r": "red", "w": "white"},
@@ -106,7 +109,7 @@ def status(name: str) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name + ":"))
 
 
-def measure(video: Path, transcript: Path | None) -> dict[str, object]:
+def measure(video: Path, transcript: Path | None) -> dict[str, Any]:
     from multigrain.video.extract import extract_video
 
     memory: list[float] = []
@@ -124,7 +127,7 @@ def measure(video: Path, transcript: Path | None) -> dict[str, object]:
     is_done.set()
     watcher.join()
     words = [time for times in found.word_times for time in times]
-    quarters = [round(memory[round(share * (len(memory) - 1))]) for share in (0.0, 0.25, 0.5, 0.75, 1.0)] if memory else []
+    tenths = [round(memory[round(share / 10 * (len(memory) - 1))]) for share in range(11)] if memory else []
     return {
         "video_seconds": found.duration_seconds,
         "wall_seconds": wall,
@@ -136,16 +139,16 @@ def measure(video: Path, transcript: Path | None) -> dict[str, object]:
         "words": len(words),
         "face_share": found.face_share,
         "voice_share": found.voice_share,
-        "own_megabytes": quarters,
+        "own_megabytes": tenths,
         "peak_megabytes": round(status("VmHWM")),
         "notes": found.notes,
     }
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clips", type=Path)
-    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--seconds", type=float, nargs="+", default=[120.0, 3600.0])
     parser.add_argument("--transcript", choices=("srt", "txt", "none"), default="srt")
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--json", type=Path, default=None)
@@ -155,29 +158,45 @@ def main() -> None:
         folder = Path(name)
         cues = encode(clips, folder / "once.mp4")
         length = cues[-1][1]
-        figures = {}
-        for run, seconds in (("cold", 12.0), ("warm", arguments.seconds)):
+        figures = []
+        for run, seconds in enumerate([12.0, *arguments.seconds]):
             times = max(1, round(seconds / length))
             video = folder / f"{run}.mp4"
             repeat(folder / "once.mp4", times, length, video)
             suffix = arguments.transcript
             transcript = None if suffix == "none" else write_transcript(folder / f"{run}.{suffix}", cues, times, length)
-            figures[run] = measure(video, transcript)
-    warm, cold = figures["warm"], figures["cold"]
-    print(f"{os.cpu_count()} CPU cores, transcript {arguments.transcript}")
-    print(f"cold, libraries and models loaded first: {cold['wall_seconds']:.1f} s for {cold['video_seconds']:.0f} s of video")
-    print("| part | seconds of work by second of video |\n| --- | --- |")
-    for part, factor in warm["parts"].items():
-        print(f"| {part} | {factor:.4f} |")
-    cpu = warm["cpu_seconds"] / warm["video_seconds"]
-    print(f"| **whole, {warm['video_seconds']:.0f} s of video** | **{warm['factor']:.3f}** ({cpu:.3f} CPU seconds) |")
-    print(f"utterances {warm['utterances']}, words placed {warm['words_placed']} of {warm['words']}")
-    print(f"face share {warm['face_share']:.3f}, voice share {warm['voice_share']:.3f}")
-    print(f"notes: {warm['notes']}")
-    print(f"own memory at the quarters of the work: {warm['own_megabytes']} MB; highest resident {warm['peak_megabytes']} MB")
+            figures.append(measure(video, transcript))
+    print_tables(figures[0], figures[1:], arguments.transcript)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+    return int(any(warm["factor"] > MOST_FACTOR or warm["peak_megabytes"] > MOST_MEGABYTES for warm in figures[1:]))
+
+
+def print_tables(cold: dict[str, Any], warm: list[dict[str, Any]], transcript: str) -> None:
+    print(f"{os.cpu_count()} CPU cores, transcript {transcript}")
+    print(f"cold, libraries and models loaded first: {cold['wall_seconds']:.1f} s for {cold['video_seconds']:.0f} s of video\n")
+
+    def row(name: str, values: Iterable[str]) -> None:
+        print(f"| {name} | {' | '.join(values)} |")
+
+    row("seconds of work by second of video", [f"{run['video_seconds']:.0f} s of video" for run in warm])
+    row("---", ["---"] * len(warm))
+    for part in warm[0]["parts"]:
+        row(part, [f"{run['parts'].get(part, 0.0):.4f}" for run in warm])
+    row("CPU seconds, of both cores", [f"{run['cpu_seconds'] / run['video_seconds']:.3f}" for run in warm])
+    row("**whole, on the clock**", [f"**{run['factor']:.3f}**" for run in warm])
+    row("utterances", [str(run["utterances"]) for run in warm])
+    row("words placed", [f"{run['words_placed']} of {run['words']}" for run in warm])
+    row("face share", [f"{run['face_share']:.3f}" for run in warm])
+    row("voice share", [f"{run['voice_share']:.3f}" for run in warm])
+    row("highest resident memory", [f"{run['peak_megabytes']} MB" for run in warm])
+    print()
+    row("own memory at tenths of the work, MB", map(str, range(11)))
+    row("---", ["---"] * 11)
+    for run in warm:
+        row(f"{run['video_seconds']:.0f} s of video", map(str, run["own_megabytes"]))
+    print(f"\nnotes: {[run['notes'] for run in warm]}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,10 +1,12 @@
 """Many analyses submitted at once: do all finish, is none lost, and does the server answer meanwhile?
 
-Starts `multigrain serve` on a free port with its data in a temporary folder, submits `--count` analyses at the same moment (a text each, or the
-video given), and asks for the status of one of them, and for the list, over and over until all have ended. Prints a table; exits with 1 where an
-analysis failed or was lost, or where an answer took longer than the limit.
+Starts `multigrain serve` on a free port with its data in a temporary folder, submits `--count` analyses at the same moment (texts of three
+utterances; with videos, every other one is a video), and asks for the status of one of them, and for the list, over and over until all have ended.
+Prints a table; exits with 1 where an analysis failed or was lost, or where an answer took longer than the limit.
 
-    python benchmarks/serve_load.py [--count 50] [--video clip.mp4 [--transcript clip.srt]] [--checkpoint RUN] [--workers 2]
+    python benchmarks/serve_load.py [--count 50] [--video CLIP...] [--checkpoint RUN] [--workers 2]
+
+Videos are taken in turn, the words of GRID clips (`grid_*.mpg`, which their names spell) are sent with them.
 """
 
 import argparse
@@ -17,8 +19,11 @@ import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from extraction import spoken
 
 LIMIT_SECONDS = 0.2
 ASK_EVERY_SECONDS = 0.02
@@ -38,16 +43,17 @@ def ask(connection: http.client.HTTPConnection, path: str) -> tuple[dict[str, An
     return json.loads(body), seconds
 
 
-def form(number: int, video: Path | None, transcript: Path | None) -> tuple[bytes, str]:
+def form(number: int, videos: Sequence[Path]) -> tuple[bytes, str]:
     """A submission as multipart/form-data, and its content type."""
     boundary = uuid.uuid4().hex
     parts: list[tuple[str, str, bytes]] = []
-    if video is None:
-        parts.append(("text", "", TEXT.format(number=number).encode()))
+    if videos and number % 2:
+        video = videos[number // 2 % len(videos)]
+        parts.append(("video", f'; filename="{number} {video.name}"', video.read_bytes()))
+        if video.name.startswith("grid_"):
+            parts.append(("text", "", spoken(video).encode()))
     else:
-        parts.append(("video", f'; filename="{number}{video.suffix}"', video.read_bytes()))
-        if transcript is not None:
-            parts.append(("transcript", f'; filename="{transcript.name}"', transcript.read_bytes()))
+        parts.append(("text", "", TEXT.format(number=number).encode()))
     body = b"".join(
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{filename}\r\n\r\n'.encode() + content + b"\r\n"
         for name, filename, content in parts
@@ -55,12 +61,12 @@ def form(number: int, video: Path | None, transcript: Path | None) -> tuple[byte
     return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
-def submit_all(host: str, count: int, video: Path | None, transcript: Path | None) -> tuple[list[str], list[float]]:
+def submit_all(host: str, count: int, videos: Sequence[Path]) -> tuple[list[str], list[float]]:
     """Submits everything at the same moment; the names that were answered, and how long each answer took."""
     together, names, times = threading.Barrier(count), [], []
 
     def submit(number: int) -> None:
-        body, kind = form(number, video, transcript)
+        body, kind = form(number, videos)
         connection = http.client.HTTPConnection(host, timeout=120)
         connection.connect()
         together.wait()
@@ -100,8 +106,7 @@ def watch(host: str, stop: threading.Event, seconds: dict[str, list[float]], lon
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=50)
-    parser.add_argument("--video", type=Path)
-    parser.add_argument("--transcript", type=Path)
+    parser.add_argument("--video", type=Path, nargs="+", default=[])
     parser.add_argument("--checkpoint")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--longest", type=float, default=1800.0, help="seconds after which it gives up")
@@ -124,7 +129,7 @@ def measure(host: str, options: argparse.Namespace) -> int:
     watcher = threading.Thread(target=watch, args=(host, stop, seconds, options.longest))
     watcher.start()
     start = time.monotonic()
-    names, submissions = submit_all(host, options.count, options.video, options.transcript)
+    names, submissions = submit_all(host, options.count, options.video)
     connection = http.client.HTTPConnection(host, timeout=60)
     while time.monotonic() - start < options.longest:
         listed, _ = ask(connection, "/api/analyses?limit=200")
@@ -138,15 +143,19 @@ def measure(host: str, options: argparse.Namespace) -> int:
     lost, failed = [name for name in names if name not in states], [one for one in listed["analyses"] if one["state"] != "done"]
     for one in failed[:3]:
         print(f"{one['title']} is {one['state']}: {one['error']}", file=sys.stderr)
-    print(f"submitted at once {options.count}, accepted {len(names)}, done {len(states) - len(failed)}, not done {len(failed)}, lost {len(lost)}")
-    print(f"all of them {total:.1f} s, each {total / options.count:.2f} s, {options.workers} workers")
-    print(f"{'answer':<12} {'count':>7} {'median ms':>10} {'99 % ms':>9} {'longest ms':>11}")
+    num_videos = options.count // 2 if options.video else 0
+    print(f"{options.count} submitted at once ({options.count - num_videos} texts, {num_videos} videos), {options.workers} workers\n")
+    print("| accepted | done | not done | lost | until all had ended | by analysis |\n| --- | --- | --- | --- | --- | --- |")
+    done = len(states) - len(failed)
+    print(f"| {len(names)} | {done} | {len(failed)} | {len(lost)} | {total:.1f} s | {total / options.count:.2f} s |\n")
+    print("| answer | count | median | 99 % | longest |\n| --- | --- | --- | --- | --- |")
     for name, taken in (("submission", submissions), ("status", seconds["status"]), ("list", seconds["list"])):
         ordered = sorted(taken)
         late = ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
-        print(f"{name:<12} {len(ordered):>7} {1000 * statistics.median(ordered):>10.1f} {1000 * late:>9.1f} {1000 * ordered[-1]:>11.1f}")
+        shown = " | ".join(f"{1000 * one:.1f} ms" for one in (statistics.median(ordered), late, ordered[-1]))
+        print(f"| {name} | {len(ordered)} | {shown} |")
     is_prompt = max(seconds["status"]) < LIMIT_SECONDS
-    print(f"status always under {1000 * LIMIT_SECONDS:.0f} ms: {'yes' if is_prompt else 'NO'}")
+    print(f"\nstatus always under {1000 * LIMIT_SECONDS:.0f} ms: {'yes' if is_prompt else 'NO'}")
     return 0 if len(names) == options.count and not failed and not lost and is_prompt else 1
 
 

@@ -11,7 +11,7 @@ import multigrain
 
 PACKAGE = Path(multigrain.__file__).parent
 LEVELS = (
-    ("errors", "schema", "step_times"),
+    ("errors", "schema", "step_times", "hub"),
     ("layers", "losses", "metrics", "language", "data"),
     ("models",),
     ("training", "evaluation", "video"),

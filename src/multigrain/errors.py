@@ -33,6 +33,10 @@ class CheckpointError(MultigrainError):
     """A checkpoint is missing, incomplete, or was trained on other features than it is given."""
 
 
+class HubError(MultigrainError):
+    """Something could not be fetched from the Hugging Face hub; who asked for it says what to do instead."""
+
+
 class TrainingError(MultigrainError):
     """Training cannot go on: the loss is not finite, the run folder cannot be written, the disk is full."""
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from made_clips import inspected
-from multigrain.video.face_tracking import Box, FaceTracker
-from multigrain.video.facial import FACIAL_FEATURES, FACIAL_SPEC, face_geometry, without_median
+from multigrain.video.face_tracking import Box, FaceTracker, points_of
+from multigrain.video.facial import FACIAL_FEATURES, FACIAL_SPEC, FaceGeometry, face_geometry, without_median
 from multigrain.video.media import pictures
 
 
@@ -93,6 +93,32 @@ def test_the_median_of_the_speaker_is_taken_away():
     frames = np.random.default_rng(1).normal(size=(9, 35)).astype(np.float32) + 4
     assert np.abs(np.median(without_median(frames), axis=0)).max() < 1e-6
     assert without_median(frames[:0]).shape == (0, 35)
+
+
+@pytest.mark.usefixtures("face_library")
+def test_a_messages_numbers_are_read_from_its_bytes_only_where_they_are_as_expected():
+    from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList
+
+    message, expected = NormalizedLandmarkList(), np.random.default_rng(0).normal(size=(478, 3)).astype(np.float32)
+    for x, y, z in expected:
+        message.landmark.add(x=x, y=y, z=z)
+    np.testing.assert_array_equal(points_of(message), expected)
+    message.landmark[3].visibility = 0.5  # five bytes more
+    np.testing.assert_array_equal(points_of(message), expected)
+    message.landmark[4].ClearField("z")  # and five fewer: as many as before
+    message.landmark[4].x = 7.0
+    expected[4] = 7.0, expected[4, 1], 0.0
+    np.testing.assert_array_equal(points_of(message), expected)
+
+
+def test_faces_one_by_one_have_the_measures_of_faces_together(face):
+    faces = face + np.random.default_rng(0).normal(scale=2.0, size=(150, 478, 3))
+    geometry = FaceGeometry()
+    for index, points in enumerate(faces):
+        geometry.push(points, 640, 360 if index < 100 else 480)
+    expected = np.concatenate([face_geometry(faces[:100], 640, 360), face_geometry(faces[100:], 640, 480)])
+    np.testing.assert_array_equal(geometry.finish(), expected)
+    assert FaceGeometry().finish().shape == (0, 35)
 
 
 def test_boxes_overlap():

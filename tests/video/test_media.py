@@ -153,17 +153,38 @@ def test_a_header_of_huge_pictures_is_refused_before_decoding(tmp_path):
         content[first + 5 : first + 9] = struct.pack(">HH", 20_000, 20_000)
         first = content.find(b"\xff\xc0", first + 9)
     path.write_bytes(content)
-    with pytest.raises(VideoError, match=r"has pictures of .*; at most 9437184 pixels"):
+    with pytest.raises(VideoError, match=r"has pictures whose size is larger .*; at most 9437184 pixels"):
         inspected(path)
 
 
-def test_pictures_larger_than_the_limit_are_never_decoded(tmp_path):
-    path = write_clip(tmp_path / "small.mp4", picture_times=regular(0.4), size=(320, 240))
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mpeg4"), ("a.avi", "mjpeg"), ("a.mkv", "libx264"), ("a.mpg", "mpeg2video")])
+def test_pictures_larger_than_the_limit_are_never_decoded(tmp_path, name, codec):
+    path = write_clip(tmp_path / name, picture_times=regular(0.4), size=(320, 240), video_codec=codec)
     honest = inspected(path)
-    with pytest.raises(VideoError, match=r"has pictures of .*; at most 1000 pixels"):
+    with pytest.raises(VideoError, match=r"has pictures .*; at most 1000 pixels"):
         inspect_media(path, Limits(pixels=1000))
-    with pytest.raises(VideoError, match="more than its header says"):
+    with pytest.raises(VideoError, match=r"Nothing of the picture of .* can be decoded"):
         list(pictures(replace(honest, width=8, height=8, limits=Limits(pixels=1000)), 12.5))
+
+
+def test_pictures_that_become_huge_are_left_out_with_a_note(tmp_path):
+    """No memory is asked for them: 20,000 x 20,000 would be a gigabyte."""
+
+    def packet(size: int) -> bytes:
+        encoder = av.CodecContext.create("png", "w")
+        encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = size, size, "gray", Fraction(1, 25)
+        return bytes(encoder.encode(av.VideoFrame.from_ndarray(np.full((size, size), 90, np.uint8), format="gray"))[0])
+
+    with av.open(str(tmp_path / "grows.avi"), "w") as container:
+        stream = container.add_stream("png", rate=25, width=64, height=64, pix_fmt="gray")
+        for number in range(10):
+            shown = av.Packet(packet(64 if number < 5 else 600))
+            shown.stream, shown.pts, shown.dts, shown.time_base = stream, number, number, Fraction(1, 25)
+            container.mux(shown)
+    media = inspect_media(tmp_path / "grows.avi", Limits(pixels=300_000))
+    assert {picture.pixels.shape[:2] for picture in pictures(media, 25.0)} == {(64, 64)}
+    assert len(media.notes) == 1
+    assert "pieces of the picture cannot be decoded and were left out" in media.notes[0]
 
 
 def test_ten_hours_of_silence_by_header_are_refused(tmp_path):

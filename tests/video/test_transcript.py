@@ -94,6 +94,39 @@ def test_what_cannot_be_read_is_said_in_a_sentence(read, name, content, message)
         read(name, content)
 
 
+ASS_LINE = "Dialogue: 0,0:00:01.00,0:00:02.50,Default,,0,0,0,,"
+LONG_LINES = {
+    "tags": ("<a" * 9_000 + "\n") * 100,
+    "closing tags": ("</a" * 6_000 + "\n") * 100,
+    "spaces in a tag": ("<" + " " * 18_000 + "i\n") * 100,
+    "overrides": ("{" * 18_000 + "\n") * 100,
+    "sections": ("[" + "a" * 18_000 + "\n") * 100,
+    "empty lines": "\n" * 2_000_000 + "x\n",
+}
+
+
+@pytest.mark.parametrize("trap", LONG_LINES)
+@pytest.mark.parametrize("kind", ["srt", "vtt", "ass"])
+def test_no_subtitle_keeps_the_parser_busy(read, kind, trap):
+    """pysubs2's patterns look from each open bracket, space or line to the end of the subtitle, or of the line: some of these took hours."""
+    heads = {
+        "srt": "1\n00:00:01,000 --> 00:00:02,000\n",
+        "vtt": "WEBVTT\n\n00:01.000 --> 00:02.000\n",
+        "ass": "[Script Info]\n\n[Events]\n" + ASS_LINE,
+    }
+    content = heads[kind] + "so good\n" + LONG_LINES[trap]
+    if kind == "ass" or trap in ("spaces in a tag", "overrides", "empty lines"):
+        assert read(f"a.{kind}", content).cues[0].text.startswith("so good")
+    else:
+        with pytest.raises(VideoError, match="characters; at most 20000 are allowed"):
+            read(f"a.{kind}", content)
+
+
+def test_brackets_that_are_closed_stay_what_they_were(read):
+    text = "1\n00:00:01,000 --> 00:00:02,000\nI <3 you <i>so</i> {\\an8}much, [door slams] <font\ncolor='red'>and</font>  1 < 2\n"
+    assert read("a.srt", text).cues[0].text == "I <3 you so much, and 1 < 2"
+
+
 def test_a_gigabyte_of_subtitles_is_refused_unread(tmp_path):
     path = tmp_path / "huge.srt"
     with path.open("wb") as file:

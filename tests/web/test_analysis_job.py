@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from browser_visit import Visit
 from made_clip import SUBTITLES, make_clip
-from tiny_checkpoint import train_tiny_checkpoint
+from tiny_checkpoint import save_tiny_checkpoint
 from web_server import Client, on_a_port, wait_until
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ LONG = 200.0  # a worker loads torch first, which takes a minute where the machi
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+    return save_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +39,16 @@ def real(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator
         yield client
 
 
-def test_a_text_gets_the_result_that_the_library_gives(real: Client, checkpoint: Path) -> None:
+@pytest.fixture(scope="module")
+def analysed_text(real: Client) -> str:
+    """The name of its analysis, which has ended."""
     id = real.submit(TEXT)
-    status = real.wait(id, seconds=LONG)
+    real.wait(id, seconds=LONG)
+    return id
+
+
+def test_a_text_gets_the_result_that_the_library_gives(real: Client, analysed_text: str, checkpoint: Path) -> None:
+    id, status = analysed_text, real.status(analysed_text)
     assert (status["state"], status["error"]) == ("done", None)
     served = Analysis.from_dict(real.http.get(f"/api/analyses/{id}/result").json())
     direct = analyze_text(TEXT, checkpoint=checkpoint)
@@ -53,16 +60,14 @@ def test_a_text_gets_the_result_that_the_library_gives(real: Client, checkpoint:
     assert len(table) == 3
 
 
-def test_the_report_runs_its_own_script_only_and_only_in_this_servers_page(real: Client) -> None:
-    id = real.submit(TEXT)
-    real.wait(id, seconds=LONG)
-    page = real.http.get(f"/analyses/{id}/report.html")
+def test_the_report_runs_its_own_script_only_and_only_in_this_servers_page(real: Client, analysed_text: str) -> None:
+    page = real.http.get(f"/analyses/{analysed_text}/report.html")
     policy = page.headers["content-security-policy"]
     assert "script-src 'sha256-" in policy
     assert "frame-ancestors 'self'" in policy
     assert "<script>alert" not in page.text
     assert "&lt;script&gt;alert(1)" in page.text
-    assert real.http.get(f"/api/analyses/{id}/report").headers["content-disposition"].startswith("attachment")
+    assert real.http.get(f"/api/analyses/{analysed_text}/report").headers["content-disposition"].startswith("attachment")
 
 
 def test_a_checkpoint_that_is_not_there_fails_the_analysis_with_the_reason(tmp_path: Path) -> None:
@@ -95,15 +100,25 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(folder / "clip.mp4")
 
 
-def test_a_video_is_uploaded_and_its_report_followed_in_a_browser(browser: "Browser", real: Client, clip: Path, tmp_path: Path) -> None:
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    visit = Visit(page, str(real.http.base_url))
-    page.goto(visit.address)
+@pytest.fixture(scope="module")
+def uploaded(browser: "Browser", real: Client, clip: Path) -> str:
+    """The name of the clip's analysis, which was uploaded on the page and has ended."""
+    page = browser.new_page()
+    page.goto(str(real.http.base_url))
     page.get_by_label("Video or sound").set_input_files(clip)
     page.get_by_label("What is said in it").set_input_files(clip.with_name("clip.en.srt"))
     page.get_by_role("button", name="Analyse the video").click()
-    wait_until(lambda: real.services.store.newest()[0][0].title == "clip.mp4")
-    assert real.wait(real.services.store.newest()[0][0].id, seconds=LONG)["error"] is None
+    wait_until(lambda: real.services.store.newest()[1] and real.services.store.newest()[0][0].title == "clip.mp4")
+    id = real.services.store.newest()[0][0].id
+    assert real.wait(id, seconds=LONG)["error"] is None
+    page.close()
+    return id
+
+
+def test_a_video_is_uploaded_and_its_report_followed_in_a_browser(browser: "Browser", real: Client, uploaded: str, tmp_path: Path) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    visit = Visit(page, str(real.http.base_url))
+    page.goto(visit.address)
     visit.row("clip.mp4").get_by_role("link", name="Open").click()
     report = page.frame_locator("#frame")
     bars = report.locator("#timeline button")
@@ -125,10 +140,8 @@ def test_a_video_is_uploaded_and_its_report_followed_in_a_browser(browser: "Brow
     assert visit.faults == []
 
 
-def test_the_archive_s_report_plays_the_video_that_lies_beside_it(real: Client, clip: Path, tmp_path: Path, browser: "Browser") -> None:
-    id = real.http.post("/api/analyses", files={"video": ("clip.mp4", clip.read_bytes()), "transcript": ("t.srt", SUBTITLES.encode())}).json()["id"]
-    assert real.wait(id, seconds=LONG)["error"] is None
-    archive = zipfile.ZipFile(io.BytesIO(real.http.get(f"/api/analyses/{id}/archive").content))
+def test_the_archive_s_report_plays_the_video_that_lies_beside_it(real: Client, uploaded: str, tmp_path: Path, browser: "Browser") -> None:
+    archive = zipfile.ZipFile(io.BytesIO(real.http.get(f"/api/analyses/{uploaded}/archive").content))
     archive.extractall(tmp_path)
     assert sorted(archive.namelist()) == ["report.html", "result.json", "transcript.srt", "utterances.csv", "video.mp4"]
     page = browser.new_page()
@@ -138,8 +151,8 @@ def test_the_archive_s_report_plays_the_video_that_lies_beside_it(real: Client, 
 
 
 def test_a_video_that_browsers_do_not_play_gets_a_copy_that_they_do(real: Client, tmp_path: Path, browser: "Browser") -> None:
-    video = make_clip(tmp_path / "clip.mkv").read_bytes()
-    id = real.http.post("/api/analyses", files={"video": ("clip.mkv", video), "transcript": ("t.srt", SUBTITLES.encode())}).json()["id"]
+    video = make_clip(tmp_path / "clip.mkv", seconds=1.0).read_bytes()
+    id = real.http.post("/api/analyses", files={"video": ("clip.mkv", video)}, data={"text": "so good"}).json()["id"]
     assert real.wait(id, seconds=LONG)["error"] is None
     page = browser.new_page()
     page.goto(f"{real.http.base_url}/analyses/{id}/report.html")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from multigrain.errors import DataError
+from multigrain.errors import DataError, VideoError
 
 if TYPE_CHECKING:
     from multigrain.analysis.analyze import Progress
@@ -82,19 +82,31 @@ def _print(found: "Analysis") -> None:
 
 
 def _write(found: "Analysis", video: Path | None, report: Path | None, media: str, json: Path | None, csv: Path | None) -> None:
-    from multigrain.analysis.report_html import write_page
     from multigrain.analysis.tables import write_csv
 
     try:
         written = [
             *([] if json is None else [found.write_json(json)]),
             *([] if csv is None else [write_csv(csv, found)]),
-            *([] if report is None else [write_page(report, found, video=video, media=media)]),  # type: ignore[arg-type]  # checked above
+            *([] if report is None else [_write_report(report, found, video, media)]),
         ]
     except OSError as error:
         raise DataError(f"{error.filename or 'The result'} cannot be written: {error.strerror or error}. Choose another place.") from error
     for path in written:
         typer.echo(f"Wrote {path}", err=True)
+
+
+def _write_report(path: Path, found: "Analysis", video: Path | None, media: str) -> Path:
+    """The report; where no copy for browsers can be made of a damaged video, the analysis of what there is of it is shown without it."""
+    from multigrain.analysis.report_html import write_page
+
+    try:
+        return write_page(path, found, video=video, media=media)  # type: ignore[arg-type]  # checked above
+    except VideoError as error:
+        if media != "auto":
+            raise
+        typer.echo(f"Warning: the report is written without the video. {error}", err=True)
+        return write_page(path, found, video=None, media="none")
 
 
 @contextmanager

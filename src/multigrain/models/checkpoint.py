@@ -8,11 +8,15 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from multigrain.errors import CheckpointError
+from multigrain.errors import CheckpointError, HubError
+from multigrain.hub import fetch_from_hub
 from multigrain.language.encoder import TextEncoder
 from multigrain.language.reader import CHECKPOINT_FOLDER, TextReader
-from multigrain.models.base import CHECKPOINT_FORMAT_VERSION, CONFIG_FILE, WEIGHTS_FILE, MultimodalModel
+from multigrain.models.base import CARD_FILE, CHECKPOINT_FORMAT_VERSION, CONFIG_FILE, WEIGHTS_FILE, MultimodalModel
 from multigrain.schema import FeatureSpec, Task
+
+HUB_PATTERNS = (CONFIG_FILE, WEIGHTS_FILE, "conformal.json", CARD_FILE, f"{CHECKPOINT_FOLDER}/*")
+"""Files of a repository that belong to a checkpoint: the model, its intervals and its card where they are there, its language model's files."""
 
 
 def fetch_checkpoint(path_or_hub_id: str, hub: dict[str, Any]) -> Path:
@@ -23,7 +27,7 @@ def fetch_checkpoint(path_or_hub_id: str, hub: dict[str, Any]) -> Path:
     """
     path = Path(path_or_hub_id)
     for folder in (path, path / "checkpoints" / "best"):
-        if (folder / CONFIG_FILE).is_file() and (folder / WEIGHTS_FILE).is_file():
+        if _is_checkpoint(folder):
             return folder
     if path.exists():
         raise CheckpointError(
@@ -32,18 +36,18 @@ def fetch_checkpoint(path_or_hub_id: str, hub: dict[str, Any]) -> Path:
         )
     if path_or_hub_id.count("/") != 1 or path_or_hub_id.startswith((".", "~", "/")):
         raise CheckpointError(f"There is no folder {path_or_hub_id}, and it is no hub id (owner/name) either. Check the path.")
-    from huggingface_hub import snapshot_download
-
     try:
-        options = {key: value for key, value in hub.items() if value is not None}
-        return Path(
-            snapshot_download(path_or_hub_id, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, f"{CHECKPOINT_FOLDER}/*"], etag_timeout=5, **options)
-        )
-    except Exception as error:  # as in language/source.py: failures of the hub have no common base
+        return fetch_from_hub(path_or_hub_id, HUB_PATTERNS, _is_checkpoint, prefers_cache=False, **hub)
+    except HubError as error:
         raise CheckpointError(
-            f"There is no folder {path_or_hub_id}, and it could not be fetched from the hub ({type(error).__name__}: {error}). "
-            "Check the name and the network, or download the checkpoint elsewhere and name its folder."
+            f"There is no folder {path_or_hub_id}, and as a hub id it could not be fetched ({error}). With a network, check the name at "
+            f"https://huggingface.co/{path_or_hub_id}. Without one, download the checkpoint where there is one (`hf download {path_or_hub_id} "
+            "--local-dir FOLDER`), copy the folder here, and name it."
         ) from error
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return (folder / CONFIG_FILE).is_file() and (folder / WEIGHTS_FILE).is_file()
 
 
 def build_from_description(folder: Path, text_encoder: str | None = None) -> MultimodalModel:

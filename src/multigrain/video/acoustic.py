@@ -28,8 +28,8 @@ LICENCE_NOTE = "Acoustic frames were computed with openSMILE, whose licence allo
 
 _SAMPLES_PER_FRAME = round(SAMPLE_RATE_HZ / FRAME_RATE_HZ)
 _SHORTEST_SAMPLES = 1_600  # below a tenth of a second openSMILE's pitch has no window to look at
-_BLOCK_FRAMES = 1_000  # frames that one call of a stream computes
-_CONTEXT_FRAMES = 100  # sound on either side that these frames are computed with; 50 already give the same values as the whole file
+_BLOCK_FRAMES = 3_000  # frames that one call of a stream computes
+_CONTEXT_FRAMES = 200  # sound on either side that these frames are computed with; with 100 the slowest of them (jitter, shimmer) sometimes differ
 
 
 def acoustic_frames(samples: Float[np.ndarray, " sample"]) -> Float[np.ndarray, "step 25"]:

@@ -217,7 +217,8 @@ def _look(media: Media, clock: _Clock, tell: Progress, stop: Event) -> _Faces:
     with clock.of("load face mesh"):
         tracker = FaceTracker()
     steps: list[int] = []
-    frames: list[np.ndarray] = []
+    geometry = facial.FaceGeometry()
+    repeats: list[int] = []  # steps that each of the faces is shown at
     num_looked_at, told, second = 0, 0.0, 0.0
     with tracker, closing(ahead(pictures(media, facial.FRAME_RATE_HZ))) as shown:
         while not stop.is_set():
@@ -229,15 +230,15 @@ def _look(media: Media, clock: _Clock, tell: Progress, stop: Event) -> _Faces:
             num_looked_at += len(picture.steps)
             with clock.of("faces"):
                 landmarks = tracker.follow(picture.pixels, picture.steps.start / facial.FRAME_RATE_HZ)
-            if landmarks is not None:
-                height, width = picture.pixels.shape[:2]
-                steps += picture.steps
-                frames += [facial.face_geometry(landmarks[None], width, height)[0]] * len(picture.steps)
+                if landmarks is not None:
+                    steps += picture.steps
+                    repeats.append(len(picture.steps))
+                    geometry.push(landmarks, picture.pixels.shape[1], picture.pixels.shape[0])
             if second - told > _TELL_SECONDS:
                 told = second
                 tell("faces", min(1.0, second / (media.duration_seconds or media.limits.duration_seconds)))
     tell("faces", 1.0)
-    found = np.stack(frames) if frames else np.zeros((0, facial.FACIAL_SPEC.dim), np.float32)
+    found = np.repeat(geometry.finish(), np.array(repeats, np.int64), axis=0)
     return _Faces(np.array(steps, np.int64), facial.without_median(found), num_looked_at, second)
 
 

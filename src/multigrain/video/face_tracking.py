@@ -21,6 +21,10 @@ _SAME = 0.2  # overlap of two boxes, as a share of both together, from which the
 _WINDOW = 2.2  # the window's side, in sides of the face's box
 _INNER = 0.1  # the face has to stay this share of the window's side away from the window's edge
 
+_POINT_BYTES = 17  # of a landmark in a message: its tag and length, then three times a tag and a number of four bytes
+_FRAMING, _FRAMED = [0, 1, 2, 7, 12], [0x0A, 0x0F, 0x0D, 0x15, 0x1D]
+_NUMBERS = [*range(3, 7), *range(8, 12), *range(13, 17)]
+
 
 @dataclass(frozen=True)
 class Box:
@@ -151,6 +155,20 @@ class FaceTracker:
         found: Any = self._mesh.process(part).multi_face_landmarks
         if not found:
             return None
-        points = np.array([(point.x, point.y, point.z) for point in found[0].landmark])
         size = np.array([right - left, bottom - top, right - left])
-        return points * size + np.array([left, top, 0])
+        return points_of(found[0]) * size + np.array([left, top, 0])
+
+
+def points_of(landmarks: Any) -> Float[np.ndarray, "point 3"]:
+    """The points of a `NormalizedLandmarkList`, as shares of the picture's width, height and width.
+
+    Asking the message for each number takes a tenth of the time that finding them takes. As bytes, a point is two of framing, then for x, y
+    and z one that names it and four of the number; where that is not so, each is asked for.
+    """
+    encoded = np.frombuffer(landmarks.SerializeToString(), np.uint8)
+    count = len(landmarks.landmark)
+    if len(encoded) == count * _POINT_BYTES:
+        rows = encoded.reshape(count, _POINT_BYTES)
+        if (rows[:, _FRAMING] == _FRAMED).all():
+            return rows[:, _NUMBERS].copy().view("<f4").astype(np.float64)
+    return np.array([(point.x, point.y, point.z) for point in landmarks.landmark])

@@ -15,6 +15,7 @@ from multigrain.schema import FeatureSpec
 
 FRAME_RATE_HZ = 12.5
 NUM_LANDMARKS = 478
+_FACES_AT_ONCE = 64
 FACIAL_SPEC = FeatureSpec(dim=35, extractor="mediapipe-facemesh-geometry", version="0.10.21/1", rate_hz=FRAME_RATE_HZ)
 
 Points = Float[np.ndarray, "face 478 3"]
@@ -133,6 +134,35 @@ def face_geometry(landmarks: Points, frame_width: int, frame_height: int) -> Flo
     columns += [points[:, _NOSE_TIP, 0] / frame_width, points[:, _NOSE_TIP, 1] / frame_height, _unit(points) / frame_height]
     columns.append(_between(_FOREHEAD, _CHIN)(points))
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+class FaceGeometry:
+    """The measures of faces that come one by one, computed for many at once, which takes a tenth of the time.
+
+    Used as `geometry.push(points, width, height)` for each face, and `geometry.finish()` for the measures of all.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[Float[np.ndarray, "478 3"]] = []
+        self._size = (0, 0)
+        self._measured: list[Float[np.ndarray, "face 35"]] = []
+
+    def push(self, landmarks: Float[np.ndarray, "478 3"], frame_width: int, frame_height: int) -> None:
+        """Takes the next face: its points in pixels, and the size of its picture."""
+        if len(self._waiting) == _FACES_AT_ONCE or self._size != (frame_width, frame_height):
+            self._measure()
+        self._size = (frame_width, frame_height)
+        self._waiting.append(landmarks)
+
+    def finish(self) -> Float[np.ndarray, "face 35"]:
+        """The measures of all faces, in the order in which they came."""
+        self._measure()
+        return np.concatenate([np.zeros((0, FACIAL_SPEC.dim), np.float32), *self._measured])
+
+    def _measure(self) -> None:
+        if self._waiting:
+            self._measured.append(face_geometry(np.stack(self._waiting), *self._size))
+            self._waiting = []
 
 
 def without_median(frames: Float[np.ndarray, "step 35"]) -> Float[np.ndarray, "step 35"]:

@@ -88,9 +88,10 @@ def inspect_media(path: str | Path, limits: Limits) -> Media:
             raise VideoError(_too_long(path, f"lasts {duration:.0f} s by its header", limits))
         width, height = (0, 0) if picture is None else (picture.codec_context.width, picture.codec_context.height)
         if picture is not None and not 0 < width * height <= limits.pixels:
-            size = f"{width} x {height} pixels" if width * height else "a size that is larger or cannot be read"  # ffmpeg itself refuses larger ones
+            # ffmpeg itself refuses larger ones and then gives no size
+            size = f"of {width} x {height} pixels" if width * height else "whose size is larger than allowed or cannot be read"
             raise VideoError(
-                f"{path} has pictures of {size}; at most {limits.pixels} pixels in all (such as 4096 x 2304) are allowed. Export it at a smaller "
+                f"{path} has pictures {size}; at most {limits.pixels} pixels in all are allowed (3840 x 2160 are 8294400). Export it at a smaller "
                 "size; faces need no more than 720 lines."
             )
         notes = [_several(container, kind, name) for kind, name in (("audio", "sound"), ("video", "picture")) if len(_tracks(container, kind)) > 1]
@@ -148,11 +149,14 @@ def pictures(media: Media, rate_hz: float) -> Iterator[Picture]:
     """The pictures that are shown at k / rate_hz seconds, k = 0, 1, ..., whatever the video's own rate; others are not converted.
 
     Raises:
-        VideoError: nothing can be decoded, or a picture is larger or the track longer than allowed, whatever the header says.
+        VideoError: nothing can be decoded, or the track is longer than allowed, whatever the header says. Pictures that are larger than allowed
+            count as such that cannot be decoded: they are left out with a note.
     """
+    reformatter = import_part("av", "reading videos").video.reformatter.VideoReformatter()  # one for all: making one costs more than using it
     with _opened(media.path, media.limits) as container:
         stream = _best(container, "video")
         stream.thread_type = "AUTO"
+        stream.codec_context.options = {"max_pixels": str(media.limits.pixels)}  # larger ones are not even given memory, whatever the header said
         origin = _origin(container)
         rate = float(stream.average_rate) if stream.average_rate else 25.0
         shown: tuple[float, Any] | None = None
@@ -161,20 +165,18 @@ def pictures(media: Media, rate_hz: float) -> Iterator[Picture]:
             time = number / rate if frame.time is None else frame.time - origin
             number += 1
             _check_time(media, time)
-            if frame.width * frame.height > media.limits.pixels:
-                raise VideoError(f"{media.path} has a picture of {frame.width} x {frame.height} pixels at {time:.1f} s, more than its header says.")
             if shown is not None:
                 if time <= shown[0]:
                     continue
                 steps = _steps(shown[0], time, next_step, rate_hz)
                 if steps:
                     next_step = steps.stop
-                    yield Picture(steps, _upright(shown[1], stream))
+                    yield Picture(steps, _upright(shown[1], stream, reformatter))
             shown = (time, frame)
         if shown is not None:
             steps = _steps(shown[0], shown[0] + 1.0 / rate, next_step, rate_hz)
             if steps:
-                yield Picture(steps, _upright(shown[1], stream))
+                yield Picture(steps, _upright(shown[1], stream, reformatter))
 
 
 def _steps(start: float, end: float, first: int, rate_hz: float) -> range:
@@ -184,14 +186,14 @@ def _steps(start: float, end: float, first: int, rate_hz: float) -> range:
     return range(low, max(low, int(np.ceil((end - slack) * rate_hz))))
 
 
-def _upright(frame: Any, stream: Any) -> UInt8[np.ndarray, "height width 3"]:
+def _upright(frame: Any, stream: Any, reformatter: Any) -> UInt8[np.ndarray, "height width 3"]:
     """RGB with square pixels, not larger than needed, turned as the file says."""
     ratio = float(stream.sample_aspect_ratio or 1) or 1.0
     ratio = ratio if 0.25 <= ratio <= 4 else 1.0
     width, height = frame.width * ratio, float(frame.height)
     smaller = min(1.0, _LONGEST_SIDE / max(width, height))
     size = {"width": max(2, round(width * smaller)), "height": max(2, round(height * smaller))}
-    pixels = frame.reformat(**size, format="rgb24").to_ndarray()
+    pixels = reformatter.reformat(frame, **size, format="rgb24", threads=1).to_ndarray()
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
 
@@ -262,7 +264,7 @@ def _decoded(container: Any, stream: Any, media: Media, what: str) -> Iterator[A
             "kind that this ffmpeg does not know. Export it again as mp4 with H.264 and AAC."
         )
     if broken:
-        media.notes.append(f"{broken} pieces of the {what} are damaged and were left out ({reason}).")
+        media.notes.append(f"{broken} pieces of the {what} cannot be decoded and were left out ({reason}).")
 
 
 def _check_time(media: Media, seconds: float) -> None:

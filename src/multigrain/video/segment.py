@@ -41,15 +41,16 @@ def segments_of_words(words: Sequence[str], times: Sequence[WordTime], duration:
         duration: of the video in seconds.
     """
     groups: list[list[int]] = [[]]
+    first = last = None  # times of the group's first and last word that have one
     for index, time in enumerate(times):
-        group = groups[-1]
-        placed = [time for time in (times[member] for member in group) if time is not None]
-        if placed and time is not None:
-            length, pause = placed[-1][1] - placed[0][0], time[0] - placed[-1][1]
+        if first is not None and last is not None and time is not None:
+            length, pause = last[1] - first[0], time[0] - last[1]
             ends_sentence = words[index - 1].rstrip("\"')”’").endswith((".", "!", "?", "…"))
-            if (length >= SHORTEST_SECONDS and (ends_sentence or pause >= PAUSE_SECONDS)) or time[1] - placed[0][0] > LONGEST_SECONDS - 2 * _MARGIN:
+            if (length >= SHORTEST_SECONDS and (ends_sentence or pause >= PAUSE_SECONDS)) or time[1] - first[0] > LONGEST_SECONDS - 2 * _MARGIN:
                 groups.append([])
+                first = None
         groups[-1].append(index)
+        first, last = first or time, time or last
     segments = []
     for group in groups:
         known = [time for time in (times[index] for index in group) if time is not None]
@@ -61,17 +62,18 @@ def segments_of_words(words: Sequence[str], times: Sequence[WordTime], duration:
 
 def segments_of_cues(cues: Sequence[Cue], duration: float) -> list[Segment]:
     """Utterances of subtitles, before their words have times; short ones are put together with a neighbour, long ones are left for later."""
-    segments: list[Segment] = []
+    found: list[tuple[float, float, list[str]]] = []
     for cue in cues:
-        start = max(cue.start, segments[-1].end) if segments else cue.start  # subtitles that overlap: the later one begins later
+        start = max(cue.start, found[-1][1]) if found else cue.start  # subtitles that overlap: the later one begins later
         end = min(cue.end, duration)
-        words = tuple(cue.text.split())
+        words = cue.text.split()
         if start >= duration or not words:
             continue
         if end <= start:  # wholly within the one before
-            segments[-1] = replace(segments[-1], words=segments[-1].words + words, word_times=(None,) * len(segments[-1].words + words))
-            continue
-        segments.append(Segment(start=start, end=end, words=words, word_times=(None,) * len(words)))
+            found[-1][2].extend(words)
+        else:
+            found.append((start, end, words))
+    segments = [Segment(start=start, end=end, words=tuple(words), word_times=(None,) * len(words)) for start, end, words in found]
     return _with_length(_joined(segments), duration)
 
 

@@ -86,6 +86,8 @@ def read_transcript(path: str | Path, limits: Limits) -> Transcript:
 
 def clean_text(text: str) -> str:
     """One line of text without control and invisible characters, and with single spaces."""
+    if text.isprintable():
+        return " ".join(text.split())
     visible = "".join(character if unicodedata.category(character)[0] != "C" else " " for character in text)
     return " ".join(visible.split())
 
@@ -96,6 +98,9 @@ def clean_text(text: str) -> str:
 def _read_subtitles(path: Path, text: str, limits: Limits) -> Transcript:
     pysubs2 = import_part("pysubs2", "reading subtitles")
     _check_lines(path, text, limits)
+    text = _without_traps(text)
+    if path.suffix.lower() in (".ass", ".ssa"):  # whose sections begin with a bracket that is closed in its line
+        text = re.sub(r"\[(?![^\[\]\n]*\])", " ", text)
     try:
         events = pysubs2.SSAFile.from_string(text, format_=path.suffix.lower().lstrip(".")).events
     except Exception as error:  # pysubs2 raises whatever its parsers stumble on, ValueError and KeyError among others
@@ -123,6 +128,15 @@ def _check_lines(path: Path, text: str, limits: Limits) -> None:
                 f"{path}, line {number} has {len(line)} characters; at most {limits.line_characters} are allowed. Check that it is the right file, "
                 "or break the line."
             )
+
+
+def _without_traps(text: str) -> str:
+    """The same subtitles without what would keep pysubs2's patterns busy for hours: brackets that are never closed, long runs of spaces and lines.
+
+    Each bracket is looked at up to the next one only, so that this itself takes time in proportion to the text.
+    """
+    text = re.sub(r" {2,}", " ", re.sub(r"\n{3,}", "\n\n", text))
+    return re.sub(r"<(?= ?/? ?[a-zA-Z])(?![^<>]*>)|\{(?![^{}]*\})", " ", text)
 
 
 def _without_repeats(cues: list[Cue]) -> Iterator[Cue]:

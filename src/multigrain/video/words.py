@@ -16,6 +16,7 @@ from multigrain.video.speech import Stretch
 from multigrain.video.transcript import Cue, Transcript
 
 _AROUND_CUE = 0.3  # seconds; subtitles often come a little late and go a little early
+_MOST_WORDS_PER_SECOND, _MOST_WORDS_ANYWAY = 20, 200  # four times as fast as anybody speaks; short clips may have a little more
 
 _ALIGNER_LOCK = Lock()
 
@@ -71,7 +72,7 @@ def find_segments(
         progress: told the share that is done.
 
     Raises:
-        VideoError: plain text without sound to place it in, or a given utterance outside of the video.
+        VideoError: plain text without sound to place it in, more words than can be spoken, or a given utterance outside of the video.
     """
     if given is not None and all(segment.text is not None for segment in given):
         return FoundSegments(segments=_aligned(_given(given, heard), heard, progress), origin="text")
@@ -93,6 +94,7 @@ def _found(heard: Heard, transcript: Transcript | None, recognizer: str, progres
     if transcript is None:
         notes = ["Nobody speaks in this video; it was cut into even pieces."] if heard.sound is not None and not heard.speech else []
         return FoundSegments(segments=segments_of_speech(heard.speech, heard.duration), origin="none", notes=notes)
+    _check_speed(transcript, heard)
     if transcript.origin == "subtitles":
         return _of_subtitles(transcript.cues, heard, progress)
     if transcript.origin == "words":
@@ -101,6 +103,17 @@ def _found(heard: Heard, transcript: Transcript | None, recognizer: str, progres
         times: list[WordTime] = [(word.start, min(word.end, heard.duration)) for word in within]
         return FoundSegments(segments=segments_of_words([word.text for word in within], times, heard.duration), origin="words", notes=notes)
     return _of_text(transcript.sentences, heard)
+
+
+def _check_speed(transcript: Transcript, heard: Heard) -> None:
+    """Refuses words that cannot all be spoken in this video, whose times are given; with plain text those that are not found are left out."""
+    count = sum(len(cue.text.split()) for cue in transcript.cues if cue.start < heard.duration)
+    count += sum(word.start < heard.duration for word in transcript.words)
+    if count > _MOST_WORDS_ANYWAY + _MOST_WORDS_PER_SECOND * heard.duration:
+        raise VideoError(
+            f"The transcript has {count} words within the {heard.duration:.1f} s of the video, more than can be spoken. Check that it is the "
+            "transcript of this video."
+        )
 
 
 def _of_subtitles(cues: Sequence[Cue], heard: Heard, progress: Callable[[float], None]) -> FoundSegments:

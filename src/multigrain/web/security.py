@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from multigrain.web.rates import RateLimit
 from multigrain.web.refusal import Refusal, too_many
 from multigrain.web.sessions import Sessions
-from multigrain.web.settings import MEBIBYTE, Settings
+from multigrain.web.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ HEADERS = {
 FAULT = "The server could not answer, through a fault of its own. Its log says more."
 STOOD_STILL = 408
 IS_READ = "multigrain.is_read"
-RUN_OUT_SECONDS, RUN_OUT_BYTES = 3.0, 64 * MEBIBYTE
+RUN_OUT_SECONDS = 10.0
 
 
 class Guard:
@@ -181,12 +181,10 @@ async def _run_out(headers: Mapping[str, str], receive: Receive) -> bool:
         return True
     if headers.get("expect", "").lower() == "100-continue":
         return False
-    size = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(RUN_OUT_SECONDS):
-            while size < RUN_OUT_BYTES:
+            while True:
                 message = await receive()
-                size += len(message.get("body", b""))
                 if not message.get("more_body", False):
                     return True
     return False
