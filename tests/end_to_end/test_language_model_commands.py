@@ -77,7 +77,7 @@ def test_what_is_wrong_is_one_paragraph(here: Path, capsys: pytest.CaptureFixtur
     def unreachable(*_: object, **__: object) -> None:
         raise ConnectionError("Name or service not known")
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
+    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", unreachable)
     for override, message in (
         ("text_encoder.name=bert-base-uncased", "as a hub id it could not be fetched"),
         ("text_encoder.name=./nowhere", "there is no such folder"),
