@@ -1,9 +1,11 @@
-"""A short talking-head video that a test makes: a moving picture and a sound that comes and goes, as browsers play them."""
+"""A short talking-head video that a test makes: a moving picture and speech that comes and goes, as browsers play them."""
 
 from pathlib import Path
 
 import av
 import numpy as np
+
+from made_clips import spoken_like
 
 RATE, FRAMES_PER_SECOND, SAMPLE_RATE = 25, 25, 16_000
 SUBTITLES = """1
@@ -30,9 +32,8 @@ def make_clip(path: Path, seconds: float = 4.0) -> Path:
             for packet in picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
                 container.mux(packet)
         times = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-        voice = sum(np.sin(2 * np.pi * 120 * harmonic * times) / harmonic for harmonic in range(1, 20))
         is_loud = (times % 2 > 0.2) & (times % 2 < 1.8)
-        samples = (0.2 * voice * is_loud + 0.001 * generator.normal(size=len(times))).astype(np.float32)
+        samples = (spoken_like(seconds) * is_loud + 0.001 * generator.normal(size=len(times))).astype(np.float32)
         for start in range(0, len(samples), 1024):
             frame = av.AudioFrame.from_ndarray(samples[None, start : start + 1024], format="fltp", layout="mono")
             frame.sample_rate, frame.pts = SAMPLE_RATE, start
