@@ -123,12 +123,29 @@ def test_the_talking_clips_report_in_a_browser(talking: TalkingDemo) -> None:
         opened.close()
 
 
-def test_the_demonstration_ends_with_the_clip_or_says_why_not(
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demonstration's training is done, so that only its end is run."""
+    monkeypatch.setattr("multigrain.demo.run_demo", lambda out, workers, progress: SimpleNamespace(comparison=None, report=out / "report.html"))
+    monkeypatch.setattr("multigrain.cli.evaluate.print_comparison", lambda comparison: None)
+
+
+@pytest.mark.usefixtures("trained")
+def test_the_demonstration_prints_the_clips_table(
+    talking: TalkingDemo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("multigrain.demo.analyse_talking_clip", lambda out, progress: talking)
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "wonderful,[+" in printed
+    assert printed.rstrip().replace("\n", "").endswith(str(talking.report))
+
+
+@pytest.mark.usefixtures("trained")
+def test_the_demonstration_says_why_the_clip_was_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("multigrain.demo.TALKING_CLIP", tmp_path / "gone.mp4")
-    monkeypatch.setattr("multigrain.demo.run_demo", lambda out, workers, progress: SimpleNamespace(comparison=None, report=out / "report.html"))
-    monkeypatch.setattr("multigrain.cli.evaluate.print_comparison", lambda comparison: None)
     assert main(["demo", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr()
     assert "The report with all pictures" in printed.out

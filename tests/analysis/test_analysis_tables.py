@@ -48,3 +48,12 @@ def test_csv_is_at_full_precision_and_holds_no_formula(tmp_path: Path) -> None:
     assert rows[0]["contribution_text"] == "1.234567"
     assert rows[0]["contribution_audio"] == ""
     assert (rows[0]["voice_share"], rows[0]["face_share"]) == ("", "")
+
+
+def test_there_is_no_score_where_there_is_nothing() -> None:
+    found = analysis(0.0, 1.25)
+    bare = replace(found, utterances=(replace(found.utterances[0], modalities=()), found.utterances[1]))
+    assert "none" in printed(bare)
+    assert "+0.00" not in printed(bare)
+    assert "Mean over 1 utterance: sentiment +1.25" in printed(bare)
+    assert "There is no score" in printed(replace(bare, utterances=bare.utterances[:1]))

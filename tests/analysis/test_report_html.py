@@ -178,3 +178,12 @@ def test_a_browser_draws_it(case: str, tmp_path: Path) -> None:
     assert ("Neither voice nor face had a part" in drawn) == (not first.moments)
     if first.attention:
         assert drawn.count("<rect") == sum(len(entry.spans) * len(entry.weights) for entry in first.attention) + 1
+
+
+def test_there_is_no_score_where_there_is_nothing() -> None:
+    found = CASES["timed"]
+    bare = replace(found.utterances[0], modalities=(), words=(), moments=(), links=(), attention=(), strips=())
+    assert "There is no score: nothing was found that the model reads." in render_page(replace(found, utterances=(bare,)))
+    page = render_page(replace(found, utterances=(bare, *found.utterances[1:])))
+    assert "<b>none</b>" in page
+    assert f" of {len(found.utterances)} utterances" in page

@@ -1,11 +1,11 @@
-"""A short video that a test makes: a moving picture, with speech of the talking clip that comes with multigrain, as browsers play them."""
+"""A short talking-head video that a test makes: a moving picture and speech that comes and goes, as browsers play them."""
 
 from pathlib import Path
 
 import av
 import numpy as np
 
-from multigrain.demo import TALKING_CLIP
+from made_clips import spoken_like
 
 RATE, FRAMES_PER_SECOND, SAMPLE_RATE = 25, 25, 16_000
 SUBTITLES = """1
@@ -20,6 +20,7 @@ but then the film was really awful
 
 def make_clip(path: Path, seconds: float = 4.0) -> Path:
     """Writes an mp4 (H.264, AAC) of 160 x 120 points."""
+    generator = np.random.default_rng(0)
     with av.open(str(path), "w") as container:
         picture = container.add_stream("libx264", rate=RATE, options={"g": "25"})
         picture.width, picture.height, picture.pix_fmt = 160, 120, "yuv420p"
@@ -30,7 +31,9 @@ def make_clip(path: Path, seconds: float = 4.0) -> Path:
             image[40:80, index : index + 40] = (220, 180, 150)
             for packet in picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
                 container.mux(packet)
-        samples = speech(4.0, seconds)
+        times = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+        is_loud = (times % 2 > 0.2) & (times % 2 < 1.8)
+        samples = (spoken_like(seconds) * is_loud + 0.001 * generator.normal(size=len(times))).astype(np.float32)
         for start in range(0, len(samples), 1024):
             frame = av.AudioFrame.from_ndarray(samples[None, start : start + 1024], format="fltp", layout="mono")
             frame.sample_rate, frame.pts = SAMPLE_RATE, start
@@ -40,12 +43,3 @@ def make_clip(path: Path, seconds: float = 4.0) -> Path:
             for packet in stream.encode(None):
                 container.mux(packet)
     return path
-
-
-def speech(start: float, seconds: float) -> np.ndarray:
-    """What is heard of the talking clip from `start` on, in -1..1."""
-    with av.open(str(TALKING_CLIP)) as container:
-        converter = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE)
-        pieces = [piece.to_ndarray()[0] for frame in container.decode(audio=0) for piece in converter.resample(frame)]
-    first = round(start * SAMPLE_RATE)
-    return np.concatenate(pieces)[first : first + round(seconds * SAMPLE_RATE)].astype(np.float32)

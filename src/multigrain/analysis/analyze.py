@@ -254,7 +254,7 @@ def _notes(kind: str, model: "MultimodalModel", conformal: Conformal | None, fou
     if bare:
         which = "this utterance" if len(found) == 1 else f"{bare} of the {len(found)} utterances"
         nothing = " nor ".join(ABSENT_WORDS[name] for name in MODALITIES if name in model.features)
-        notes.append(f"In {which} there are neither {nothing}: the score there is what the model says when it is given nothing, and not counted.")
+        notes.append(f"In {which} there are neither {nothing}: there is no score.")
     unread = [TITLES[name] for name in MODALITIES if name not in model.features]
     if kind == "video" and unread:
         notes.append(f"This model does not read the {' nor the '.join(unread)}, which had no part in the scores.")

@@ -153,7 +153,10 @@ def _lead(analysis: Analysis) -> str:
         for name, score in zip(analysis.score_names, summary.mean_scores, strict=True)
     )
     scale = "" if task.kind == "emotions" else f" on a scale of {task.minimum:g} to {task.maximum:g}"
-    over = f"Mean over {summary.num_utterances} utterances" if summary.num_utterances > 1 else "One utterance"
+    if not any(one.modalities for one in analysis.utterances):
+        return "There is no score: nothing was found that the model reads."
+    among = f" of {len(analysis.utterances)}" if summary.num_utterances < len(analysis.utterances) else ""
+    over = f"Mean over {summary.num_utterances}{among} utterances" if summary.num_utterances > 1 else f"One{among} utterance{'s' if among else ''}"
     return f"{over}{length}: {means}{scale.replace('-', '−')}. A score estimates what was expressed, not what a person feels."
 
 
@@ -204,10 +207,10 @@ def _interval_words(utterances: Sequence[UtteranceAnalysis]) -> str:
 
 
 def _key(analysis: Analysis) -> str:
+    words = f"<span>A word: {html.escape(analysis.word_method)}.</span>" if any(one.words for one in analysis.utterances) else ""
     return (
         '<p class="key"><span><i class="swatch up"></i>raises the score (solid line)</span>'
-        '<span><i class="swatch down"></i>lowers it (dotted line)</span>'
-        f"<span>A word: {html.escape(analysis.word_method)}.</span></p>"
+        f'<span><i class="swatch down"></i>lowers it (dotted line)</span>{words}</p>'
     )
 
 
@@ -221,10 +224,13 @@ def _transcript(analysis: Analysis) -> str:
         name = "" if analysis.task.kind != "emotions" else f"{html.escape(analysis.task.emotions[one.explained])} "
         rows.append(
             f'<li><button type="button" class="time" aria-pressed="false" aria-label="Utterance {index + 1}, {place}">{place}</button>'
-            f'<b>{name}{_shown(analysis, one.score)}</b><p class="words">{words}</p></li>'
+            f"<b>{name + _shown(analysis, one.score) if one.modalities else 'none'}</b>"
+            f'<p class="words">{words}</p></li>'
         )
     origin = {"recognised": "recognised by machine", "store": "from the store"}.get(analysis.transcript, "as given")
     reliable = "" if analysis.is_transcript_reliable else " <strong>Recognised, unreliable.</strong>"
+    if not any(one.words for one in analysis.utterances):
+        return f'<h2>Utterances</h2><ol class="transcript">{"".join(rows)}</ol>'
     note = f'<p class="note">The words are {origin}; colours are comparable over the whole transcript.{reliable}</p>'
     return f'<h2>Transcript</h2>{note}<ol class="transcript">{"".join(rows)}</ol>'
 

@@ -52,7 +52,10 @@ def _caption(analysis: Analysis) -> "Text":
         f"{name} {100 * score:.0f} %" if analysis.task.kind == "emotions" else f"{name} {signed(score)}"
         for name, score in zip(analysis.score_names, summary.mean_scores, strict=True)
     )
-    lines = [f"Mean over {summary.num_utterances} utterance{'s' if summary.num_utterances > 1 else ''}: {means}. Model: {analysis.checkpoint.name}."]
+    over = f"Mean over {summary.num_utterances} utterance{'s' if summary.num_utterances > 1 else ''}: {means}"
+    if not any(one.modalities for one in analysis.utterances):
+        over = "There is no score: nothing was found that the model reads"
+    lines = [f"{over}. Model: {analysis.checkpoint.name}."]
     explained = ["Columns of modalities: Shapley values."] if any(one.modalities for one in analysis.utterances) else []
     if any(one.words for one in analysis.utterances):
         explained.insert(0, "Marked words did most to the score: + raised it, - lowered it.")
@@ -67,6 +70,8 @@ def _place(one: UtteranceAnalysis) -> str:
 
 
 def _score(analysis: Analysis, one: UtteranceAnalysis) -> str:
+    if not one.modalities:
+        return "none"
     return f"{analysis.task.emotions[one.explained]} {100 * one.score:.0f} %" if analysis.task.kind == "emotions" else signed(one.score)
 
 

@@ -73,13 +73,13 @@
       const at = share(score);
       const left = isTimed ? one.start / total : index / total;
       const width = isTimed ? (one.end - one.start) / total : 1 / total;
-      const inner = [make("span", { class: `fill ${side(score - data.neutral)}`, style: {
+      const inner = isBare(one) ? [] : [make("span", { class: `fill ${side(score - data.neutral)}`, style: {
         top: percent(1 - Math.max(at, zero)), height: percent(Math.abs(at - zero)) } })];
       if (one.interval) {
         inner.push(make("span", { class: "range", style: {
           top: percent(1 - share(one.interval[1])), height: percent(share(one.interval[1]) - share(one.interval[0])) } }));
       }
-      const label = `${isTimed ? clock(one.start) : `utterance ${index + 1}`}, ${named(one)} ${shown(score)}: ${one.words.map((word) => word[0]).join(" ")}`;
+      const label = `${isTimed ? clock(one.start) : `utterance ${index + 1}`}, ${isBare(one) ? "no score" : `${named(one)} ${shown(score)}`}: ${one.words.map((word) => word[0]).join(" ")}`;
       const bar = make("button", { type: "button", "data-index": index, tabindex: -1, "aria-label": label, title: label,
         style: { left: percent(left), width: percent(width) } }, ...inner);
       bar.addEventListener("click", (event) => {
@@ -116,6 +116,7 @@
     }
   }
 
+  const isBare = (one) => one.modalities.length === 0; // the model was given nothing
   const named = (one) => (data.isEmotions ? data.names[one.explained] : "sentiment");
 
   function step(by, moveFocus) {
@@ -195,6 +196,7 @@
   }
 
   function drawScore(one) {
+    if (isBare(one)) return make("div", {}, make("h3", {}, "Score"), make("p", { class: "note" }, "None: there is nothing here that the model reads."));
     const score = one.scores[one.explained];
     const gauge = make("div", { class: "gauge" }, make("span", { class: "axis" }));
     if (one.interval) {
@@ -225,6 +227,7 @@
     one.modalities.forEach((part) =>
       add(TITLES[part[0]], part[1], `alone ${signed(part[2])}; all without it ${signed(part[3])}`));
     bars.append(make("span", { class: "sum" }, "together"), make("span", { class: "sum" }, ""), make("b", { class: "sum" }, signed(one.scores[one.explained])));
+    if (isBare(one)) bars.replaceChildren();
     const missing = Object.entries(one.absent).map(([name, reason]) => `${TITLES[name]}: ${reason}`);
     return make("div", {}, make("h3", {}, "What each modality did"), bars,
       missing.length ? make("p", { class: "note" }, `Not there: ${missing.join("; ")}.`) : null);
