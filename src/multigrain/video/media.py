@@ -127,9 +127,15 @@ def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
     av = import_part("av", "reading videos")
     with _opened(media.path, media.limits) as container:
         stream = _best(container, "audio")
-        resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ)
+        resampler, kind = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ), None
         origin, count = _origin(container), 0
         for frame in _decoded(container, stream, media, "sound"):
+            if kind not in (None, _kind(frame)):  # files put together from others change their rate or channels midway
+                for piece in resampler.resample(None):
+                    count += piece.samples
+                    yield piece.to_ndarray()[0]
+                resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ)
+            kind = _kind(frame)
             missing = 0 if frame.time is None else round((frame.time - origin) * SAMPLE_RATE_HZ) - count
             if missing > _GAP_SECONDS * SAMPLE_RATE_HZ:
                 _check_time(media, (count + missing) / SAMPLE_RATE_HZ)
@@ -143,6 +149,11 @@ def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
                 yield piece.to_ndarray()[0]
         for piece in resampler.resample(None):
             yield piece.to_ndarray()[0]
+
+
+def _kind(frame: Any) -> tuple[str, str, int]:
+    """What a resampler expects of all its frames."""
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def pictures(media: Media, rate_hz: float) -> Iterator[Picture]:
