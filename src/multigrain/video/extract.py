@@ -9,7 +9,7 @@ Sound and pictures are read side by side, piece by piece: what stays in memory i
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,7 +131,7 @@ def extract_video(
         try:
             has_text = segments is not None and all(segment.text is not None for segment in segments)
             needs_speech = not has_text and (given is None or given.origin == "text")
-            frames, speech = _hear(media, sound, clock, tell, needs_speech) if media.has_sound else (None, [])
+            frames, speech = _hear(media, sound, clock, tell, needs_speech, looking) if media.has_sound else (None, [])
             duration = max(media.duration_seconds or 0.0, sound.duration_seconds)
             if media.duration_seconds is None and looking is not None:
                 duration = max(duration, looking.result().last_second)
@@ -172,8 +172,13 @@ def _one_at_a_time(progress: Progress | None) -> Progress:
     return tell
 
 
-def _hear(media: Media, sound: Sound, clock: _Clock, tell: Progress, needs_speech: bool) -> tuple[Float[np.ndarray, "step 25"], list[Stretch]]:
-    """Reads the sound once: keeps it on disk, and gives the voice's frames and, where asked for, where somebody speaks."""
+def _hear(
+    media: Media, sound: Sound, clock: _Clock, tell: Progress, needs_speech: bool, looking: Future[_Faces] | None
+) -> tuple[Float[np.ndarray, "step 25"], list[Stretch]]:
+    """Reads the sound once: keeps it on disk, and gives the voice's frames and, where asked for, where somebody speaks.
+
+    Ends with the error of `looking` as soon as there is one, not after an hour of sound.
+    """
     stream, detector = acoustic.AcousticStream(), SpeechDetector() if needs_speech else None
     frames, blocks, told = [], sound_blocks(media), 0.0
     while True:
@@ -181,6 +186,8 @@ def _hear(media: Media, sound: Sound, clock: _Clock, tell: Progress, needs_speec
             block = next(blocks, None)
         if block is None:
             break
+        if looking is not None and looking.done():
+            looking.result()
         sound.write(block)
         with clock.of("acoustic"):
             frames.append(stream.push(block))
