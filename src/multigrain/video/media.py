@@ -28,6 +28,7 @@ FORMATS = (
 _BLOCK_SAMPLES = 5 * SAMPLE_RATE_HZ
 _GAP_SECONDS = 0.1  # a larger gap between two pieces of sound is filled with silence; smaller ones are rounding of their time stamps
 _HELD_SECONDS = 1.0  # how long a picture stands for what is shown when no other follows
+_ONE_THREAD_PIXELS = 1280 * 720  # pictures up to this size are decoded faster than faces are found; more threads would only take their cores
 _LONGEST_SIDE = 960  # pixels; larger pictures are made smaller before faces are looked for
 
 
@@ -166,7 +167,7 @@ def pictures(media: Media, rate_hz: float) -> Iterator[Picture]:
     reformatter = import_part("av", "reading videos").video.reformatter.VideoReformatter()  # one for all: making one costs more than using it
     with _opened(media.path, media.limits) as container:
         stream = _best(container, "video")
-        stream.thread_type = "AUTO"
+        stream.thread_type = "AUTO" if media.width * media.height > _ONE_THREAD_PIXELS else "NONE"
         stream.codec_context.options = {"max_pixels": str(media.limits.pixels)}  # larger ones are not even given memory, whatever the header said
         origin = _origin(container)
         rate = float(stream.average_rate) if stream.average_rate else 25.0
