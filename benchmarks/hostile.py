@@ -8,6 +8,7 @@ something did not end as it must (`NOT SO` in the table). It takes some minutes:
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import threading
@@ -161,6 +162,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=None, help="where the temporary folder is made")
     parser.add_argument("--longest", type=float, default=900.0, help="seconds after which waiting for the queue is given up")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server and the folder go too
     parts, wrong = options.only.split(","), 0
     checkpoint = ["--checkpoint", options.checkpoint] if options.checkpoint else []
     with tempfile.TemporaryDirectory(dir=options.folder) as name:

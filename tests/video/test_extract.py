@@ -1,7 +1,7 @@
 """One video to utterances: made clips that lack this or that, and real talking faces."""
 
 import time
-from itertools import pairwise
+from itertools import pairwise, repeat
 from threading import Lock
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 
 from made_clips import GRID_WORDS, regular, spoken_like, tone, write_clip
 from multigrain.errors import VideoError
+from multigrain.video import extract
 from multigrain.video.acoustic import acoustic_frames
 from multigrain.video.extract import STAGES, extract_video
 from multigrain.video.limits import Limits
@@ -135,6 +136,18 @@ def test_plain_text_without_sound_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("hello there")
     with pytest.raises(VideoError, match="plain text, which is placed by the sound"):
         extract_video(path, transcript=tmp_path / "a.txt")
+
+
+def test_what_is_wrong_with_the_pictures_is_said_before_all_sound_is_heard(tmp_path, monkeypatch):
+    path = write_clip(tmp_path / "talk.mp4", sound=spoken_like(1.0), picture_times=regular(1.0))
+
+    def missing():
+        raise VideoError("mediapipe is needed for the face's features and is not installed.")
+
+    monkeypatch.setattr(extract, "FaceTracker", missing)
+    monkeypatch.setattr(extract, "sound_blocks", lambda media: repeat(np.zeros(16_000, np.float32)))  # never ends
+    with pytest.raises(VideoError, match="mediapipe is needed"):
+        extract_video(path)
 
 
 def test_the_face_can_be_left_out(tmp_path):

@@ -159,6 +159,18 @@ def test_the_largest_face_is_followed_and_kept(face_clips):
 
 
 @pytest.mark.usefixtures("face_library")
+def test_a_picture_of_another_size_is_looked_at_anew(face_clips):
+    large = first_picture(face_clips / "grid_bbaf2n.mpg")
+    with FaceTracker() as tracker:
+        scene = np.zeros((576, 720, 3), np.uint8)
+        scene[288:, 360:] = large  # the face is where the small picture ends
+        assert tracker.follow(scene, 0.0) is not None
+        found = tracker.follow(smaller(large, 144), 0.08)
+        assert found is not None
+        assert found[:, 0].max() < 200
+
+
+@pytest.mark.usefixtures("face_library")
 def test_no_face_is_none_and_never_zeros(face_clips):
     with FaceTracker() as tracker:
         assert [tracker.follow(np.zeros((90, 160, 3), np.uint8), second / 2) for second in range(3)] == [None] * 3

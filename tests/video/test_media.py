@@ -83,6 +83,27 @@ def test_a_turned_picture_is_turned_back(tmp_path):
     assert pixels[36:].mean() < 50
 
 
+@pytest.mark.parametrize(("first", "second"), [((44_100, "stereo"), (22_050, "mono")), ((16_000, "mono"), (48_000, "stereo"))])
+def test_sound_that_changes_its_rate_and_channels_midway_is_heard_to_its_end(tmp_path, first, second):
+    """As in files that were put together from others."""
+    content = b""
+    for rate, layout in (first, second):
+        with av.open(str(tmp_path / "part.mp3"), "w") as container:
+            stream = container.add_stream("libmp3lame", rate=rate, layout=layout)
+            frame = av.AudioFrame.from_ndarray((tone(2.0, rate) * 32767).astype(np.int16)[None], format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+            resampler = av.AudioResampler(stream.codec_context.format, layout, rate, frame_size=stream.codec_context.frame_size)
+            for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+                container.mux(stream.encode(piece))
+            container.mux(stream.encode(None))
+        content += (tmp_path / "part.mp3").read_bytes()
+    (tmp_path / "both.mp3").write_bytes(content)
+    heard = sound_of(tmp_path / "both.mp3")
+    assert 3.9 < len(heard) / 16_000 < 4.3
+    loud = np.abs(heard).reshape(-1)[: 16 * 4000].reshape(4, -1).mean(axis=1)
+    assert loud.min() > 0.2  # a tone at half of full scale has 0.32
+
+
 def test_sound_that_begins_late_is_preceded_by_silence(tmp_path):
     path = write_clip(tmp_path / "late.mkv", sound=tone(1.0), sound_start=1.5, picture_times=regular(2.5), audio_codec="flac")
     samples = sound_of(path)

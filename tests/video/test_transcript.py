@@ -87,6 +87,10 @@ def test_words_with_times(read):
         ("a.json", "[1]", "word 1 is '1', without text"),
         ("a.json", '[{"word": "a", "start": NaN, "end": 1}]', "word 1 .'a'. lasts from nan to 1"),
         ("a.json", '[{"word": "a", "start": 2, "end": 1}]', "ends at 1 s, before it begins at 2 s"),
+        ("a.json", '[{"word": "a", "start": 0, "end": 1' + "0" * 400 + "}]", "is spoken after more than 1000000 s"),
+        ("a.json", '[{"word": "a", "end": 0, "start": 1' + "0" * 400 + "}]", "is spoken after more than 1000000 s"),
+        ("a.json", '[{"word": "a", "start": true, "end": "x"}]', "word 1 .'a'. lasts from True to x"),
+        ("a.json", '{"segments": [{"words": 5}, {"words": {"a": 1}}, 7]}', "holds no words"),
     ],
 )
 def test_what_cannot_be_read_is_said_in_a_sentence(read, name, content, message):

@@ -41,6 +41,7 @@ def test_spoken_words():
     assert spoken_words("007") == ("zero", "zero", "seven")
     assert spoken_words("Ångström-naïve") == ("angstrom", "naive")
     assert spoken_words("привет") == spoken_words("…") == ()
+    assert spoken_words("a" * 61 + "-a") == ("a",)  # the rules take time in proportion to the square of the letters
 
 
 def test_rules_spell_most_of_the_dictionary_nearly_right():

@@ -36,13 +36,22 @@ def build_app() -> typer.Typer:
     return app
 
 
+def visible(text: str) -> str:
+    """The text with characters that could steer a terminal, such as those of a file's name, as the escapes that stand for them.
+
+    >>> visible("a\\x1b[31m.mp4")
+    'a\\\\x1b[31m.mp4'
+    """
+    return "".join(character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text)
+
+
 def print_problem(message: str) -> None:
     """Prints one paragraph to stderr, wrapped where stderr is a terminal and in one line elsewhere."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(stderr=True)
-    console.print(Text(message), soft_wrap=not console.is_terminal)
+    console.print(Text(visible(message)), soft_wrap=not console.is_terminal)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from multigrain.cli import visible
 from multigrain.errors import VideoError
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _bars(console: "Console", num_videos: int) -> Iterator[tuple[Any, Any]]:
 
         def show(video: Path, stage: str, share: float) -> None:
             if video not in running:
-                running[video] = bar.add_task(escape(video.name), total=1.0)
+                running[video] = bar.add_task(escape(visible(video.name)), total=1.0)
             shares.setdefault(video, {})[stage] = share
             bar.update(running[video], completed=min(shares[video].values()))
 
@@ -153,10 +154,10 @@ def _print_summary(made: "Extraction", console: "Console") -> None:
             shares = ["none" if facts.get(name) is None else f"{100 * facts[name]:.0f} %" for name in ("face_share", "voice_share")]
             origin = facts["transcript_origin"] + ("" if facts["is_transcript_reliable"] else ", unreliable")
             row = (facts["file"], f"{facts['duration_seconds']:.1f}", str(facts["utterances"]), *shares, origin, " ".join(facts["notes"]))
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(visible(cell)) for cell in row))
         Console().print(table)
     for failure in made.failures:
-        console.print(Text(f"FAILED {failure.video}: {failure.reason}"), soft_wrap=not console.is_terminal)
+        console.print(Text(visible(f"FAILED {failure.video}: {failure.reason}")), soft_wrap=not console.is_terminal)
     counts = f"{len(made.videos)} of {len(made.videos) + len(made.failures)} videos"
     if made.store is not None:
         reused = f" ({made.num_reused} of them done before)" if made.num_reused else ""

@@ -9,7 +9,7 @@ Sound and pictures are read side by side, piece by piece: what stays in memory i
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,7 +141,7 @@ def extract_video(
     with Sound() as sound, ThreadPoolExecutor(1) as pool:
         looking = pool.submit(_look, media, clock, tell, stop) if media.has_picture and with_faces else None
         try:
-            voice = _hear(media, sound, clock, tell) if media.has_sound else None
+            voice = _hear(media, sound, clock, tell, looking) if media.has_sound else None
             duration = max(media.duration_seconds or 0.0, sound.duration_seconds)
             if media.duration_seconds is None and looking is not None:
                 duration = max(duration, looking.result().last_second)
@@ -183,8 +183,11 @@ def _one_at_a_time(progress: Progress | None) -> Progress:
     return tell
 
 
-def _hear(media: Media, sound: Sound, clock: _Clock, tell: Progress) -> _Voice:
-    """Reads the sound once: keeps it on disk, and gives the voice's frames and where somebody speaks."""
+def _hear(media: Media, sound: Sound, clock: _Clock, tell: Progress, looking: Future[_Faces] | None) -> _Voice:
+    """Reads the sound once: keeps it on disk, and gives the voice's frames and where somebody speaks.
+
+    Ends with the error of `looking` as soon as there is one, not after an hour of sound.
+    """
     stream, detector = acoustic.AcousticStream(), SpeechDetector()
     frames, blocks, told = [], sound_blocks(media), 0.0
     while True:
@@ -192,6 +195,8 @@ def _hear(media: Media, sound: Sound, clock: _Clock, tell: Progress) -> _Voice:
             block = next(blocks, None)
         if block is None:
             break
+        if looking is not None and looking.done():
+            looking.result()
         sound.write(block)
         with clock.of("acoustic"):
             frames.append(stream.push(block))

@@ -63,6 +63,7 @@ class FaceTracker:
             min_detection_confidence=0.5,
             min_tracking_confidence=_MIN_TRACKING,
         )
+        self._shape: tuple[int, ...] = ()
         self._window: tuple[int, int, int, int] | None = None
         self._face: Box | None = None
         self._next_look = -np.inf
@@ -84,6 +85,9 @@ class FaceTracker:
         Returns:
             (478, 3) in pixels: x to the right, y down, z away from the camera.
         """
+        if pixels.shape != self._shape:  # files put together from others change their size midway
+            self.forget()
+            self._shape = pixels.shape
         if seconds >= self._next_look:
             self._look(pixels, seconds)
         landmarks = self._landmarks(pixels)

@@ -12,6 +12,7 @@ _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 _TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
 _TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _THOUSANDS = ("", "thousand", "million", "billion")
+_MOST_LETTERS = 60
 _SYMBOLS = {"%": "percent", "&": "and", "+": "plus", "@": "at", "$": "dollars", "€": "euros", "£": "pounds", "=": "equals"}
 
 _LETTER_NAMES = {
@@ -152,7 +153,7 @@ _RULES: tuple[tuple[str, str, str, str], ...] = (
 def spoken_words(text: str) -> tuple[str, ...]:
     """What is spoken for one written word, as lower-case words of a to z and apostrophes; nothing for what has no sound here.
 
-    Numbers are read out; accents are dropped; a word in another script gives nothing.
+    Numbers are read out; accents are dropped; a word in another script, or of more letters than any word has, gives nothing.
 
     >>> spoken_words("café,"), spoken_words("1,250"), spoken_words("mother-in-law"), spoken_words("--")
     (('cafe',), ('one', 'thousand', 'two', 'hundred', 'fifty'), ('mother', 'in', 'law'), ())
@@ -164,7 +165,7 @@ def spoken_words(text: str) -> tuple[str, ...]:
     for part in re.findall(r"[a-z]+(?:'[a-z]+)*|\d+(?:\.\d+)?|[%&+@$€£=]", plain):
         if part[0].isdigit():
             words += _number(part)
-        else:
+        elif len(part) <= _MOST_LETTERS:
             words.append(_SYMBOLS.get(part, part))
     return tuple(words)
 

@@ -28,6 +28,7 @@ FORMATS = (
 _BLOCK_SAMPLES = 5 * SAMPLE_RATE_HZ
 _GAP_SECONDS = 0.1  # a larger gap between two pieces of sound is filled with silence; smaller ones are rounding of their time stamps
 _HELD_SECONDS = 1.0  # how long a picture stands for what is shown when no other follows
+_ONE_THREAD_PIXELS = 1280 * 720  # pictures up to this size are decoded faster than faces are found; more threads would only take their cores
 _LONGEST_SIDE = 960  # pixels; larger pictures are made smaller before faces are looked for
 
 
@@ -127,9 +128,15 @@ def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
     av = import_part("av", "reading videos")
     with _opened(media.path, media.limits) as container:
         stream = _best(container, "audio")
-        resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ)
+        resampler, kind = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ), None
         origin, count = _origin(container), 0
         for frame in _decoded(container, stream, media, "sound"):
+            if kind not in (None, _kind(frame)):  # files put together from others change their rate or channels midway
+                for piece in resampler.resample(None):
+                    count += piece.samples
+                    yield piece.to_ndarray()[0]
+                resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ)
+            kind = _kind(frame)
             missing = 0 if frame.time is None else round((frame.time - origin) * SAMPLE_RATE_HZ) - count
             if missing > _GAP_SECONDS * SAMPLE_RATE_HZ:
                 _check_time(media, (count + missing) / SAMPLE_RATE_HZ)
@@ -145,6 +152,11 @@ def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
             yield piece.to_ndarray()[0]
 
 
+def _kind(frame: Any) -> tuple[str, str, int]:
+    """What a resampler expects of all its frames."""
+    return frame.format.name, frame.layout.name, frame.sample_rate
+
+
 def pictures(media: Media, rate_hz: float) -> Iterator[Picture]:
     """The pictures that are shown at k / rate_hz seconds, k = 0, 1, ..., whatever the video's own rate; others are not converted.
 
@@ -155,7 +167,7 @@ def pictures(media: Media, rate_hz: float) -> Iterator[Picture]:
     reformatter = import_part("av", "reading videos").video.reformatter.VideoReformatter()  # one for all: making one costs more than using it
     with _opened(media.path, media.limits) as container:
         stream = _best(container, "video")
-        stream.thread_type = "AUTO"
+        stream.thread_type = "AUTO" if media.width * media.height > _ONE_THREAD_PIXELS else "NONE"
         stream.codec_context.options = {"max_pixels": str(media.limits.pixels)}  # larger ones are not even given memory, whatever the header said
         origin = _origin(container)
         rate = float(stream.average_rate) if stream.average_rate else 25.0

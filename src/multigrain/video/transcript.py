@@ -187,13 +187,15 @@ def _read_words(path: Path, text: str, limits: Limits) -> Transcript:
     if isinstance(found, dict):
         entries = found.get("words")
         if entries is None and isinstance(found.get("segments"), list):
-            entries = [word for segment in found["segments"] if isinstance(segment, dict) for word in segment.get("words") or ()]
+            groups = [segment.get("words") for segment in found["segments"] if isinstance(segment, dict)]
+            entries = [word for group in groups if isinstance(group, list) for word in group]
     if not isinstance(entries, list):
         raise VideoError(f"{path} holds no list of words. {_WORDS_EXPECTED}")
     words = [_timed_word(entry, f"{path}, word {number}", limits) for number, entry in enumerate(entries, start=1)]
     return Transcript(origin="words", words=tuple(sorted((word for word in words if word.text), key=lambda word: word.start)))
 
 
+_LATEST_SECONDS = 1e6
 _WORDS_EXPECTED = 'Expected {"words": [{"word": "hello", "start": 0.52, "end": 0.91}, ...]} with times in seconds.'
 
 
@@ -204,8 +206,10 @@ def _timed_word(entry: Any, where: str, limits: Limits) -> TimedWord:
     if len(text) > limits.line_characters:
         raise VideoError(f"{where} has {len(text)} characters; at most {limits.line_characters} are allowed. {_WORDS_EXPECTED}")
     times = [entry.get("start"), entry.get("end")]
-    if not all(isinstance(time, int | float) and not isinstance(time, bool) and math.isfinite(time) and time >= 0 for time in times):
-        raise VideoError(f"{where} ({text[:40]!r}) lasts from {times[0]!r} to {times[1]!r}. {_WORDS_EXPECTED}")
+    if not all(isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < math.inf for time in times):
+        raise VideoError(f"{where} ({text[:40]!r}) lasts from {str(times[0])[:40]} to {str(times[1])[:40]}. {_WORDS_EXPECTED}")
+    if max(times) > _LATEST_SECONDS:
+        raise VideoError(f"{where} ({text[:40]!r}) is spoken after more than {_LATEST_SECONDS:.0f} s. {_WORDS_EXPECTED}")
     if times[1] < times[0]:
         raise VideoError(f"{where} ({text[:40]!r}) ends at {times[1]:g} s, before it begins at {times[0]:g} s. Mend its times.")
     return TimedWord(clean_text(text).replace(" ", "_"), float(times[0]), float(times[1]))
