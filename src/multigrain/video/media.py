@@ -129,7 +129,7 @@ def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
     with _opened(media.path, media.limits) as container:
         stream = _best(container, "audio")
         resampler, kind = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ), None
-        origin, count = _origin(container), 0
+        origin, count, surplus = _origin(container), 0, 0
         for frame in _decoded(container, stream, media, "sound"):
             if kind not in (None, _kind(frame)):  # files put together from others change their rate or channels midway
                 for piece in resampler.resample(None):
@@ -143,11 +143,16 @@ def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
                 count += missing
                 for start in range(0, missing, _BLOCK_SAMPLES):
                     yield np.zeros(min(_BLOCK_SAMPLES, missing - start), np.float32)
+            elif missing < -_GAP_SECONDS * SAMPLE_RATE_HZ:
+                surplus = -missing  # what overlaps, as at the seams of files put together from others, is heard once; else words would come ever later
             frame.pts = None  # the resampler must not fill gaps a second time
             for piece in resampler.resample(frame):
-                count += piece.samples
+                samples = piece.to_ndarray()[0][min(surplus, piece.samples) :]
+                surplus -= piece.samples - len(samples)
+                count += len(samples)
                 _check_time(media, count / SAMPLE_RATE_HZ)
-                yield piece.to_ndarray()[0]
+                if len(samples):
+                    yield samples
         for piece in resampler.resample(None):
             yield piece.to_ndarray()[0]
 
