@@ -111,6 +111,22 @@ def test_sound_that_begins_late_is_preceded_by_silence(tmp_path):
     assert np.abs(samples[int(1.6 * 16_000) : int(2.4 * 16_000)]).max() > 0.4
 
 
+def test_sound_that_overlaps_at_its_seams_does_not_come_ever_later(tmp_path):
+    """Forty pieces of half a second, each of which begins 0.45 s after the one before: without the stamps the end would be 2 s late."""
+    with av.open(str(tmp_path / "seams.mkv"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        for number in range(40):
+            seconds = number * 0.45 + np.arange(8_000) / 16_000
+            frame = av.AudioFrame.from_ndarray(np.round(1000 * seconds).astype(np.int16)[None], format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 16_000, round(number * 7_200), Fraction(1, 16_000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    heard = np.concatenate(list(sound_blocks(inspected(tmp_path / "seams.mkv"))))
+    assert len(heard) / 16_000 == pytest.approx(39 * 0.45 + 0.5, abs=0.11)
+    stamps, places = heard * 32.768, np.arange(len(heard)) / 16_000
+    assert np.abs(stamps - places).max() < 0.12
+
+
 def test_several_tracks_are_noted(tmp_path):
     path = tmp_path / "two.mkv"
     with av.open(str(path), "w") as container:

@@ -144,7 +144,9 @@ def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
                 for start in range(0, missing, _BLOCK_SAMPLES):
                     yield np.zeros(min(_BLOCK_SAMPLES, missing - start), np.float32)
             elif missing < -_GAP_SECONDS * SAMPLE_RATE_HZ:
-                surplus = -missing  # what overlaps, as at the seams of files put together from others, is heard once; else words would come ever later
+                surplus = (
+                    -missing
+                )  # what overlaps, as at the seams of files put together from others, is heard once; else words would come ever later
             frame.pts = None  # the resampler must not fill gaps a second time
             for piece in resampler.resample(frame):
                 samples = piece.to_ndarray()[0][min(surplus, piece.samples) :]
