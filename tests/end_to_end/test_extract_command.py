@@ -33,7 +33,8 @@ def test_a_folder_becomes_a_store_and_a_broken_file_a_line(folder, tmp_path, cap
     assert main(["extract", str(folder), "--out", str(tmp_path / "my.store"), "--resume", "--overwrite"]) == 0
 
 
-def test_no_name_can_steer_the_terminal(folder, tmp_path, capsys):
+def test_no_name_can_steer_the_terminal(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     (folder / "one.wav").rename(folder / "one\x1b[31m[red].wav")
     (folder / "two.wav").rename(folder / "two\x1b]0;title\x07.wav")
     (folder / "two\x1b]0;title\x07.wav").write_text("no sound")

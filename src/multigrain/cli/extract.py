@@ -145,11 +145,11 @@ def _bars(console: "Console", num_videos: int) -> Iterator[tuple[Any, Any]]:
 
 def _print_summary(made: "Extraction", console: "Console") -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     if made.videos:
-        table = Table("video", "seconds", "utterances", "face", "voice", "words from", "notes", box=None, pad_edge=False)
+        table = Table(Column("video", overflow="fold"), "seconds", "utterances", "face", "voice", "words from", "notes", box=None, pad_edge=False)
         for facts in made.videos:
             shares = ["none" if facts.get(name) is None else f"{100 * facts[name]:.0f} %" for name in ("face_share", "voice_share")]
             origin = facts["transcript_origin"] + ("" if facts["is_transcript_reliable"] else ", unreliable")
