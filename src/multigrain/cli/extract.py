@@ -74,7 +74,8 @@ def extract(
         )
     _print_summary(made, console)
     if made.store is None:
-        raise VideoError(f"None of the {len(made.failures)} videos could be extracted, and no store was made. The reasons are above.")
+        none = "The video could not" if len(made.failures) == 1 else f"None of the {len(made.failures)} videos could"
+        raise VideoError(f"{none} be extracted, and no store was made. The reason is above.")
     if made.failures:
         raise typer.Exit(SOME_FAILED)
 
