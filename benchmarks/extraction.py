@@ -24,20 +24,10 @@ from typing import Any
 import av
 import numpy as np
 
+from multigrain.benchmark.grid import words_of_grid_clip
+
 SIZE, FPS, RATE = (640, 360), 25, 16_000
 MOST_FACTOR, MOST_MEGABYTES = 0.10, 1500
-WORDS = (
-    {"b": "bin", "l": "lay", "p": "place", "s": "set"},
-    {"b": "blue", "g": "green", "r": "red", "w": "white"},
-    {"a": "at", "b": "by", "i": "in", "w": "with"},
-    {},
-    dict(zip("0123456789z", ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "zero"], strict=True)),
-    {"a": "again", "n": "now", "p": "please", "s": "soon"},
-)
-
-
-def spoken(path: Path) -> str:
-    return " ".join(table.get(letter, letter) for table, letter in zip(WORDS, path.stem.split("_")[-1], strict=True))
 
 
 def encode(clips: list[Path], path: Path) -> list[tuple[float, float, str]]:
@@ -61,7 +51,7 @@ def encode(clips: list[Path], path: Path) -> list[tuple[float, float, str]]:
             wanted = round(number / FPS * RATE) - sum(map(len, samples))
             sound = np.concatenate(heard)[:wanted]
             samples.append(np.pad(sound, (0, wanted - len(sound))))
-            cues.append((start, number / FPS, spoken(clip)))
+            cues.append((start, number / FPS, words_of_grid_clip(clip)))
         target.mux(video.encode(None))
         frame = av.AudioFrame.from_ndarray(np.concatenate(samples)[None], format="s16", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)

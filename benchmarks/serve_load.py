@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from extraction import spoken
+from multigrain.benchmark.grid import words_of_grid_clip
 
 LIMIT_SECONDS = 0.2
 ASK_EVERY_SECONDS = 0.02
@@ -51,7 +51,7 @@ def form(number: int, videos: Sequence[Path]) -> tuple[bytes, str]:
         video = videos[number // 2 % len(videos)]
         parts.append(("video", f'; filename="{number} {video.name}"', video.read_bytes()))
         if video.name.startswith("grid_"):
-            parts.append(("text", "", spoken(video).encode()))
+            parts.append(("text", "", words_of_grid_clip(video).encode()))
     else:
         parts.append(("text", "", TEXT.format(number=number).encode()))
     body = b"".join(

@@ -19,6 +19,7 @@ import numpy as np
 from multigrain.analysis.analyze import analyze_extracted
 from multigrain.analysis.report_html import signed, write_page
 from multigrain.analysis.result import TITLES, Analysis, UtteranceAnalysis
+from multigrain.benchmark.grid import words_of_grid_clip
 from multigrain.cli.analyze import quiet_libraries
 from multigrain.models import load
 from multigrain.models.base import MultimodalModel
@@ -31,14 +32,6 @@ from multigrain.video.media import inspect_media, pictures
 
 ENDINGS = (".mp4", ".mov", ".mpg", ".mkv", ".webm", ".avi")
 SHOWN, TILE = 6, (240, 180)
-GRID_WORDS = (
-    {"b": "bin", "l": "lay", "p": "place", "s": "set"},
-    {"b": "blue", "g": "green", "r": "red", "w": "white"},
-    {"a": "at", "b": "by", "i": "in", "w": "with"},
-    {},
-    dict(zip("0123456789z", ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "zero"], strict=True)),
-    {"a": "again", "n": "now", "p": "please", "s": "soon"},
-)
 
 
 @dataclass(frozen=True)
@@ -75,8 +68,7 @@ def looked(clip: Path, model: MultimodalModel) -> Looked:
         transcript = None
         if clip.stem.startswith("grid_"):
             transcript = Path(folder) / "said.txt"
-            letters = clip.stem.split("_")[-1]
-            transcript.write_text(" ".join(words.get(letter, letter) for words, letter in zip(GRID_WORDS, letters, strict=True)))
+            transcript.write_text(words_of_grid_clip(clip))
         extracted = extract_video(clip, transcript=transcript)
     analysis = analyze_extracted(extracted, source=clip.name, model=model, checkpoint=default_checkpoint())
     return Looked(clip, extracted, analysis, time.perf_counter() - begin)

@@ -2,13 +2,9 @@
 
 import struct
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
-import numpy as np
-
-from made_clips import regular, spoken_like, write_clip
+from made_clips import regular, spoken_like, ten_hours_by_header, write_clip
 
 OURS = ("page.html", "report.html", "policy.txt", "result.json", "utterances.csv", "playable.mp4", "transcript.txt", "transcript.srt")
 """Files that an analysis makes beside what was uploaded."""
@@ -56,7 +52,7 @@ def write_cases(folder: Path, *, writes_gigabyte: bool = False) -> list[Case]:
         Case("a playlist named .mp4 that names /etc/passwd", _write(folder / "list.mp4", _PLAYLIST), "cannot be read"),
         Case("pictures of 20,000 x 20,000 by header", _huge_by_header(folder), "has pictures whose size"),
         Case("pictures of 20,000 x 20,000 from the tenth on", _huge_later(folder), "", is_usable=True),
-        Case("10 hours of silence by header", _ten_hours(folder / "hours.mp4"), "lasts 36000 s by its header"),
+        Case("10 hours of silence by header", ten_hours_by_header(folder / "hours.mp4"), "lasts 36000 s by its header"),
         Case("a gigabyte of subtitles", good, "bytes; a transcript may have at most", _gigabyte(folder / "gigabyte.srt", is_written=writes_gigabyte)),
         Case("a subtitle line of a megabyte", good, "characters; at most", _write(folder / "line.srt", (CUE + "x" * 1_000_000 + "\n").encode())),
         Case("7 MB of tags in one subtitle that are never closed", good, "characters; at most", _write(folder / "tags.srt", _open_tags())),
@@ -112,17 +108,6 @@ def _claim_huge(content: bytearray, first: int) -> bytes:
             content[place + 5 : place + 9] = struct.pack(">HH", HUGE, HUGE)
         place, number = content.find(b"\xff\xc0", place + 9), number + 1
     return bytes(content)
-
-
-def _ten_hours(path: Path) -> Path:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=16_000, layout="mono")
-        for start in (0, 36_000 * 16_000):
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = 16_000, start, Fraction(1, 16_000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
 
 
 def _gigabyte(path: Path, *, is_written: bool) -> Path:

@@ -88,6 +88,18 @@ def write_clip(
     return path
 
 
+def ten_hours_by_header(path: Path) -> Path:
+    """Two pieces of silence, ten hours apart."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16_000, layout="mono")
+        for start in (0, 36_000 * 16_000):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 16_000, start, Fraction(1, 16_000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
 def regular(seconds: float, rate: float = 25.0) -> list[float]:
     """Times of pictures at a regular rate."""
     return [number / rate for number in range(round(seconds * rate))]

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from made_clips import brightness, inspected, regular, tone, write_clip
+from made_clips import brightness, inspected, regular, ten_hours_by_header, tone, write_clip
 from multigrain.errors import VideoError
 from multigrain.video.limits import Limits
 from multigrain.video.media import inspect_media, pictures, sound_blocks
@@ -225,14 +225,7 @@ def test_pictures_that_become_huge_are_left_out_with_a_note(tmp_path):
 
 
 def test_ten_hours_of_silence_by_header_are_refused(tmp_path):
-    path = tmp_path / "long.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=16_000, layout="mono")
-        for start in (0, 36_000 * 16_000):
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = 16_000, start, Fraction(1, 16_000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    path = ten_hours_by_header(tmp_path / "long.mp4")
     assert path.stat().st_size < 10_000
     with pytest.raises(VideoError, match=r"lasts 36000 s by its header; at most 14400 s"):
         inspected(path)

@@ -86,7 +86,7 @@ class Guard:
 
         try:
             await self._app(scope, receive, noting)
-        except Exception:
+        except Exception:  # whatever a request brings out, the client gets a sentence, and the server goes on
             logger.exception("request %s %s", scope["method"], scope["path"])
             if not is_answered:
                 await JSONResponse({"error": FAULT}, 500)(scope, receive, send)

@@ -1,1 +1,1 @@
-"""A whole Transformer layer compiled for the processor at hand; see `layer.native_layer` and docs/decisions/native-layer.md."""
+"""Transformer layers compiled for the processor at hand; see `layer.native_layers` and docs/decisions/native-layer.md."""

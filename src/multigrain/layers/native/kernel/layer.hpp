@@ -3,7 +3,7 @@
 //     N = LN(X);  A = sum of, mean of, or attention over the scales j of  softmax(N Wq_j (M_j Wk_j)^T / sqrt(d_k)) M_j Wv_j Wo_j
 //     Y = X (or N) + drop(A);   Z = Y + drop(W2 drop(relu(W1 LN(Y) + b1)) + b2),   M_j = LN(S_j), or N in self-attention
 //
-// The fields are those of `Layer` in multigrain/layers/native/layer.py, in the same order.
+// The fields are those of `Layer` in multigrain/layers/native/arguments.py, in the same order.
 #pragma once
 #include "norm.hpp"
 
