@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from multigrain.layers.attention import AttentionBias
 from multigrain.layers.multi_scale import ScaleAggregation
 from multigrain.layers.native import library as native_library
 from multigrain.layers.native.layer import MOST_SCALES, is_native, native_layers
 from multigrain.layers.native.library import library, without_native_kernels
+from multigrain.layers.sparsemax import sparsemax
 from multigrain.layers.transformer import TransformerLayer, TransformerSettings, TransformerStack
 from multigrain.models.mcmut import MCMuTConfig, MultiScaleLayer
 
@@ -72,7 +74,9 @@ def check_equal(layer: nn.Module, target: Tensor, sources: list[Tensor] | None, 
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"residual": "normalised"}, {"tied_norms": True}, {"query_key_gain": 2.0}], ids=lambda settings: str(settings) or "plain"
+    "settings",
+    [{}, {"residual": "normalised"}, {"tied_norms": True}, {"query_key_gain": 2.0}, {"is_sparse": True}, {"is_sparse": True, "query_key_gain": 5.0}],
+    ids=lambda settings: str(settings) or "plain",
 )
 @pytest.mark.parametrize("lengths", [[9, 5, 12], [12, 12, 12], [12, 0, 3]])
 def test_a_crossmodal_layer_is_the_plain_one(settings: dict[str, object], lengths: list[int]) -> None:
@@ -80,16 +84,19 @@ def test_a_crossmodal_layer_is_the_plain_one(settings: dict[str, object], length
     check_equal(layer, torch.randn(3, 17, 20), [torch.randn(3, 12, 20)], AttentionBias.from_mask(masked(lengths, 12)))
 
 
+@pytest.mark.parametrize("is_sparse", [False, True])
 @pytest.mark.parametrize(("dim", "heads"), [(20, 4), (15, 3), (28, 4), (30, 5), (16, 1), (7, 1), (40, 2), (132, 4)])
-def test_a_self_attention_layer_is_the_plain_one_at_any_width(dim: int, heads: int) -> None:
-    layer = transformer_layer(dim, heads, is_crossmodal=False)
+def test_a_self_attention_layer_is_the_plain_one_at_any_width(dim: int, heads: int, is_sparse: bool) -> None:
+    layer = transformer_layer(dim, heads, is_crossmodal=False, is_sparse=is_sparse)
     check_equal(layer, torch.randn(3, 19, dim), None, AttentionBias.from_mask(masked([19, 7, 1], 19)))
 
 
 @pytest.mark.parametrize(("time", "source"), [(1, 1), (1, 40), (40, 1), (16, 16), (63, 65), (64, 64), (65, 63), (130, 250), (250, 130), (270, 5)])
-def test_any_lengths(time: int, source: int) -> None:
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_any_lengths(time: int, source: int, is_sparse: bool) -> None:
     lengths = [source, max(1, source // 2)]
-    check_equal(transformer_layer(), torch.randn(2, time, 20), [torch.randn(2, source, 20)], AttentionBias.from_mask(masked(lengths, source)))
+    bias = AttentionBias.from_mask(masked(lengths, source))
+    check_equal(transformer_layer(is_sparse=is_sparse), torch.randn(2, time, 20), [torch.randn(2, source, 20)], bias)
 
 
 @pytest.mark.parametrize("uses_scale_attention", [True, False])
@@ -119,33 +126,36 @@ def test_the_lowest_scale_alone_when_scale_dropout_leaves_all_others_out() -> No
     check_equal(layer, torch.randn(2, 10, 20), [torch.randn(2, 12, 20) for _ in range(3)], AttentionBias.from_mask(masked([12, 4], 12)))
 
 
-def test_steps_left_out_in_the_middle_of_a_source() -> None:
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_steps_left_out_in_the_middle_of_a_source(is_sparse: bool) -> None:
     mask = masked([12, 9], 12)
     mask[0, 4:7] = False
-    check_equal(transformer_layer(), torch.randn(2, 5, 20), [torch.randn(2, 12, 20)], AttentionBias.from_mask(mask))
-    check_equal(transformer_layer(is_crossmodal=False), torch.randn(2, 12, 20), None, AttentionBias.from_mask(mask))
+    check_equal(transformer_layer(is_sparse=is_sparse), torch.randn(2, 5, 20), [torch.randn(2, 12, 20)], AttentionBias.from_mask(mask))
+    check_equal(transformer_layer(is_crossmodal=False, is_sparse=is_sparse), torch.randn(2, 12, 20), None, AttentionBias.from_mask(mask))
 
 
-def test_scores_beyond_what_an_exponential_holds() -> None:
-    layer = transformer_layer(query_key_gain=60.0)
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_scores_beyond_what_an_exponential_holds(is_sparse: bool) -> None:
+    layer = transformer_layer(query_key_gain=60.0, is_sparse=is_sparse)
     target, source, bias = torch.randn(2, 9, 20), torch.randn(2, 12, 20), AttentionBias.from_mask(masked([12, 8], 12))
     output, _ = layer(target, source, bias)
     expected, _ = copy.deepcopy(layer).double()(target.double(), source.double(), bias)
     torch.testing.assert_close(output.double(), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_padding_and_company_change_no_bit() -> None:
-    layer = transformer_layer()
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_padding_and_company_change_no_bit(is_sparse: bool) -> None:
+    layer = transformer_layer(is_sparse=is_sparse)
     target, source = torch.randn(3, 20, 20), torch.randn(3, 40, 20)
     alone, _ = layer(target[:1, :11], source[:1, :17], AttentionBias(None, None))
     together, _ = layer(target, source, AttentionBias.from_mask(masked([17, 40, 3], 40)))
     assert torch.equal(alone[0], together[0, :11])
 
 
-@pytest.mark.parametrize("scales", [None, 1, 3])
-def test_target_steps_that_nobody_reads_are_left_out(scales: int | None) -> None:
+@pytest.mark.parametrize(("scales", "is_sparse"), [(None, False), (None, True), (1, False), (3, False)])
+def test_target_steps_that_nobody_reads_are_left_out(scales: int | None, is_sparse: bool) -> None:
     """Zero in the output; all that depends on the others is as if they had been computed."""
-    layer = transformer_layer(is_crossmodal=False) if scales is None else multi_scale_layer(scales)
+    layer = transformer_layer(is_crossmodal=False, is_sparse=is_sparse) if scales is None else multi_scale_layer(scales)
     mask = masked([20, 7, 0, 1], 20)
     sources = None if scales is None else [torch.randn(4, 12, 20) for _ in range(scales)]
     target, bias = torch.randn(4, 20, 20), AttentionBias.from_mask(mask if scales is None else masked([12, 12, 5, 0], 12))
@@ -164,8 +174,9 @@ def test_target_steps_that_nobody_reads_are_left_out(scales: int | None) -> None
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_equal_seeds_give_equal_bits_and_threads_change_only_rounding() -> None:
-    layer = transformer_layer(**DROPS)
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_equal_seeds_give_equal_bits_and_threads_change_only_rounding(is_sparse: bool) -> None:
+    layer = transformer_layer(**DROPS, is_sparse=is_sparse)
     target, source, bias = torch.randn(7, 20, 20), torch.randn(7, 40, 20), AttentionBias.from_mask(masked([17, 40, 3, 40, 40, 1, 0], 40))
     before, results = torch.get_num_threads(), []
     try:
@@ -300,6 +311,66 @@ def test_dropout_is_that_of_the_masks_written_out(scales: int, uses_scale_attent
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5 * max(1.0, float(theirs.abs().max())))
 
 
+def test_sparse_attention_drops_by_its_masks_and_keeps_its_support() -> None:
+    """Sparsemax's weights are dropped after they are made: the support, and with it the gradient's mean, is that of all of them."""
+    layer = transformer_layer(**DROPS, is_sparse=True, query_key_gain=2.0)
+    lengths, heads, width = [13, 70], 4, 5
+    target, source = torch.randn(2, 75, 20), torch.randn(2, 70, 20)
+    torch.manual_seed(11)
+    found = run(layer, target, [source], AttentionBias.from_mask(masked(lengths, 70)))
+    torch.manual_seed(11)
+    seed = int(torch.randint(2**62, (1,)))
+    layer = copy.deepcopy(layer).double()
+    layer.zero_grad()
+    inputs = [part.double().requires_grad_() for part in (target, source)]
+    projection, outputs, zeros = layer.attention.in_projection, [], []
+    for number, length in enumerate(lengths):
+        query = functional.linear(layer.target_norm(inputs[0][number]), projection.weight[:20], projection.bias[:20])
+        states = layer.source_norm(inputs[1][number, :length])
+        key, value = functional.linear(states, projection.weight[20:], projection.bias[20:]).chunk(2, dim=1)
+        attended = []
+        for head in range(heads):
+            part = slice(head * width, (head + 1) * width)
+            weights = sparsemax(query[:, part] @ key[:, part].T / math.sqrt(width))
+            zeros.append((weights == 0).double().mean())
+            attended.append((weights * mask_of(seed, "attention", number * heads + head, 0.3, 75, length, by_columns=False)) @ value[:, part])
+        answers = layer.attention.out_projection(torch.cat(attended, dim=1))
+        states = inputs[0][number] + mask_of(seed, "residual", number * heads, 0.2, 20, 75).T * answers
+        hidden = mask_of(seed, "hidden", number * heads, 0.25, 80, 75).T * layer.feed_forward.expand(layer.feed_forward_norm(states)).relu()
+        outputs.append(states + mask_of(seed, "update", number * heads, 0.2, 20, 75).T * layer.feed_forward.contract(hidden))
+    assert 0.3 < torch.stack(zeros).mean() < 0.99
+    output = torch.stack(outputs)
+    (output * torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view_as(output).sin() / math.sqrt(75)).sum().backward()
+    gradients = [parameter.grad for parameter in layer.parameters() if parameter.grad is not None]
+    for ours, theirs in zip(found, [output.detach(), *(part.grad for part in inputs), *gradients], strict=True):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5 * max(1.0, float(theirs.abs().max())))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 1e3, 1e7])
+def test_sparse_weights_sum_to_one_at_any_scale_of_scores(scale: float) -> None:
+    """Values of one everywhere come out as one: from scores that are all equal, and from such whose best hides every other."""
+    layer = transformer_layer(is_sparse=True)
+    with torch.no_grad():
+        layer.attention.in_projection.weight[:20] *= scale
+        layer.attention.in_projection.weight[40:] = 0.0
+        layer.attention.in_projection.bias[40:] = 1.0
+    target, source, bias = 3 * torch.randn(2, 37, 20), torch.randn(2, 50, 20), AttentionBias.from_mask(masked([50, 9], 50))
+    with without_native_kernels():
+        expected, _ = copy.deepcopy(layer).double()(target.double(), source.double(), bias)
+    torch.testing.assert_close(layer(target, source, bias)[0].double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_what_is_no_number_stays_none(is_sparse: bool) -> None:
+    target, source = torch.randn(2, 5, 20), torch.randn(2, 9, 20)
+    source[0, 3] = float("nan")
+    target[1, 2] = float("nan")
+    output, _ = transformer_layer(is_sparse=is_sparse)(target, source, AttentionBias(None, None))
+    assert output[0].isnan().all()
+    assert output[1, 2].isnan().all()
+    assert not output[1, [0, 1, 3, 4]].isnan().any()
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_masks_have_their_rate_and_no_pattern(rate: float) -> None:
     mask = mask_of(1, "attention", 0, rate, 512, 512)
@@ -349,8 +420,9 @@ def test_what_it_cannot_compute_takes_the_plain_way() -> None:
         assert not is_native(target, sources, None, 4)
 
 
-def test_weights_that_are_looked_at_are_those_of_the_same_layer() -> None:
-    layer = transformer_layer().eval()
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_weights_that_are_looked_at_are_those_of_the_same_layer(is_sparse: bool) -> None:
+    layer = transformer_layer(is_sparse=is_sparse).eval()
     target, source, bias = torch.randn(2, 5, 20), torch.randn(2, 9, 20), AttentionBias.from_mask(masked([9, 4], 9))
     quick, nothing = layer(target, source, bias)
     looked_at, weights = layer(target, source, bias, with_weights=True)
@@ -398,6 +470,7 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
 import os, warnings, torch
 warnings.simplefilter("ignore")
 from multigrain.layers.attention import AttentionBias
+from multigrain.layers.sparsemax import sparsemax
 from multigrain.layers.transformer import TransformerLayer, TransformerSettings, TransformerStack
 torch.set_num_threads(2)
 layer = TransformerLayer(20, 4, TransformerSettings(), is_crossmodal=True)
@@ -414,9 +487,9 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.slow
 @pytest.mark.parametrize("flag", ["-mno-avx512f", "-mno-avx"])
 def test_narrower_vectors_give_the_same(flag: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    layer = multi_scale_layer(3)
     target, sources, bias = torch.randn(3, 70, 20), [torch.randn(3, 33, 20) for _ in range(3)], AttentionBias.from_mask(masked([33, 0, 20], 33))
-    expected = run(layer, target, sources, bias)
+    layers = [(multi_scale_layer(3), sources), (transformer_layer(is_sparse=True, query_key_gain=3.0), sources[:1])]
+    expected = [run(layer, target, given, bias) for layer, given in layers]
     fresh(monkeypatch, tmp_path)
     monkeypatch.setattr(native_library, "_FLAGS", (*native_library._FLAGS, flag))
     kernels, reason = native_library._load()
@@ -424,5 +497,6 @@ def test_narrower_vectors_give_the_same(flag: str, monkeypatch: pytest.MonkeyPat
         pytest.skip(f"this compiler knows no {flag}: {reason}")
     assert kernels.multigrain_lanes() < 16
     monkeypatch.setattr(native_library, "_load", lambda: (kernels, None))
-    for ours, theirs in zip(run(layer, target, sources, bias), expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    for (layer, given), results in zip(layers, expected, strict=True):
+        for ours, theirs in zip(run(layer, target, given, bias), results, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

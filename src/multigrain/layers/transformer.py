@@ -80,11 +80,7 @@ class TransformerLayer(nn.Module):
 
     def is_native(self, target: Tensor, source: Tensor | None, bias: AttentionBias) -> bool:
         """Whether this can be computed by the compiled layer."""
-        return (
-            isinstance(self.attention, MultiHeadAttention)
-            and self.attention.is_softmax
-            and is_native(target, None if source is None else [source], bias.allowed, self.attention.num_heads, self.target_norm.weight)
-        )
+        return is_native(target, None if source is None else [source], bias.allowed, self.attention.num_heads, self.target_norm.weight)
 
     def native_call(self, target: int, sources: Iterable[int] | None, bias: AttentionBias) -> LayerCall:
         """This layer for `native_layers`, from numbers of states."""
@@ -101,6 +97,7 @@ class TransformerLayer(nn.Module):
             num_heads=self.attention.num_heads,
             rates=rates if self.training else Rates(),
             adds_to_normalised=self.residual == "normalised",
+            is_sparse=not self.attention.is_softmax,
             allowed=bias.allowed,
             present=bias.present,
             asking=bias.asking,

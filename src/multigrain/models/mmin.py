@@ -154,7 +154,8 @@ class MMIN(MultimodalModel):
         if self.fine is not None:  # section 2.3
             states = {name: steps for name, (steps, _) in read.items()}
             biases = {name: AttentionBias.from_mask(sequences[name].mask) for name in self.order}
-            fine, attention = self.fine(states, common, biases, with_weights=with_attention)
+            masks = {name: sequences[name].mask for name in self.order}
+            fine, attention = self.fine(states, common, biases, masks, with_weights=with_attention)
             codes["fine"] = fine.masked_fill(~present.unsqueeze(-1), 0.0)
         fused = self._fuse(torch.cat(list(codes.values())), present.repeat(len(codes), 1))  # section 2.4
         hidden = self.hidden(fused).relu()

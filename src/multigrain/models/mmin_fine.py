@@ -7,12 +7,14 @@ CA is a stack of CA modules (Fig. 2b): layer norm on both inputs, multi-head att
 with residual; the source is the given sequence at every layer. Each CA has parameters of its own.
 """
 
+from typing import cast
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from multigrain.layers.attention import AttentionBias
-from multigrain.layers.transformer import TransformerSettings, TransformerStack
+from multigrain.layers.transformer import Climb, TransformerSettings, TransformerStack, climb_together
 
 
 class FineNetwork(nn.Module):
@@ -35,25 +37,34 @@ class FineNetwork(nn.Module):
         states: dict[str, Float[Tensor, "batch _ dim"]],
         common: Float[Tensor, "modality batch dim"],
         biases: dict[str, AttentionBias],
+        masks: dict[str, Bool[Tensor, "batch _"]],
         *,
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "modality batch dim"], dict[str, list[Tensor]]]:
         """The vectors h_m^F, and the pairwise attention when asked for."""
-        attention: dict[str, list[Tensor]] = {}
-        enriched = {target: self._enrich(target, states, biases, attention, with_weights) for target in states}
+        enriched, attention = self._enrich(states, biases, masks, with_weights)
         guides = common.transpose(0, 1)
         for source, stack in self.guided.items():
             guides, _ = stack(guides, enriched[source], biases[source])
         return guides.transpose(0, 1), attention
 
     def _enrich(
-        self, target: str, states: dict[str, Tensor], biases: dict[str, AttentionBias], attention: dict[str, list[Tensor]], with_weights: bool
-    ) -> Tensor:
-        streams = []
-        for source in self.sources[target]:
-            direction = f"{source}_to_{target}"
-            stream, weights = self.pairwise[direction](states[target], states[source], biases[source], with_weights=with_weights)
-            streams.append(stream)
-            if with_weights:
-                attention[direction] = weights
-        return states[target] + self.joins[target](torch.cat(streams, dim=-1)) if streams else states[target]
+        self, states: dict[str, Tensor], biases: dict[str, AttentionBias], masks: dict[str, Tensor], with_weights: bool
+    ) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
+        """X' of all modalities; their padded steps are never read."""
+        pairs = [(source, target) for target, sources in self.sources.items() for source in sources]
+        climbs = [
+            Climb(
+                cast(TransformerStack, self.pairwise[f"{source}_to_{target}"]),
+                states[target],
+                states[source],
+                biases[source].of_target(masks[target]),
+            )
+            for source, target in pairs
+        ]
+        streams = dict(zip(pairs, climb_together(climbs, with_weights=with_weights), strict=True))
+        enriched = dict(states)
+        for target, join in self.joins.items():
+            heard = torch.cat([streams[source, target][0] for source in self.sources[target]], dim=-1)
+            enriched[target] = states[target] + join(heard)
+        return enriched, {f"{source}_to_{target}": weights for (source, target), (_, weights) in streams.items() if with_weights}

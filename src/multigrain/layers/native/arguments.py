@@ -16,7 +16,7 @@ class Layer(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("batch", "targets", "sources", "dim", "heads", "scales", "hidden", "threads")),
-        *((name, ctypes.c_int32) for name in ("is_self", "adds_to_normalised", "aggregation", "is_normed_source")),
+        *((name, ctypes.c_int32) for name in ("is_self", "adds_to_normalised", "aggregation", "is_normed_source", "is_sparse")),
         *((f"{name}_dropped", ctypes.c_uint32) for name in ("attention", "aggregation", "hidden", "residual")),
         ("seed", ctypes.c_uint64),
         *((name, _POINTER) for name in ("target", "source_states", "allowed", "present", "kept", "asking")),
@@ -24,5 +24,6 @@ class Layer(ctypes.Structure):
         *((f"{name}_{part}", _POINTER) for name in ("query", "key_value", "output") for part in ("weight", "bias")),
         *((f"scale_{name}", _POINTER) for name in ("embedding", "in_weight", "in_bias", "out_weight", "out_bias")),
         *((name, _POINTER) for name in ("expand_weight", "expand_bias", "contract_weight", "contract_bias")),
-        *((name, _POINTER) for name in ("result", "attended", "log_sums", "gradient", "target_gradient", "source_gradients", "parameter_gradients")),
+        *((name, _POINTER) for name in ("result", "attended", "normalisers", "gradient")),
+        *((name, _POINTER) for name in ("target_gradient", "source_gradients", "parameter_gradients")),
     )

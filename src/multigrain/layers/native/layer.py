@@ -1,11 +1,12 @@
-"""Transformer layers, MulT's or MCMuT's, compiled for a CPU: as many as follow each other in one call.
+"""Transformer layers, MulT's, MCMuT's or MMIN's, compiled for a CPU: as many as follow each other in one call.
 
     N = LN(X);  A = what the scales j answer:  softmax(N W_Q,j (M_j W_K,j)^T / sqrt(d_k)) M_j W_V,j W_O,j,  M_j = LN(S_j)
     Y = X (or N) + drop(A);   Z = Y + drop(W2 drop(relu(W1 LN(Y) + b1)) + b2)
 
-Several scales come as their mean or through the attention of `ScaleAggregation`. Each utterance passes all layers on one thread
-with its real source steps alone; neither attention weights nor dropout masks nor hidden values are kept: the backward pass has the layers'
-inputs, the attended values and one number for each target step and head, and computes the rest again (docs/decisions/native-layer.md).
+Several scales come as their mean or through the attention of `ScaleAggregation`; sparsemax may stand in softmax's place. Each utterance
+passes all layers on one thread with its real source steps alone; neither attention weights nor dropout masks nor hidden values are kept: the
+backward pass has the layers' inputs, the attended values and one number for each target step and head, and computes the rest again
+(docs/decisions/native-layer.md).
 """
 
 import ctypes
@@ -69,6 +70,7 @@ class _Facts(NamedTuple):
     heads: int
     rates: Rates
     adds_to_normalised: bool
+    is_sparse: bool
     takes_mean: bool
     allowed: Tensor | None
     present: Tensor | None
@@ -122,6 +124,7 @@ def layer_call(
     num_heads: int,
     rates: Rates,
     adds_to_normalised: bool,
+    is_sparse: bool = False,
     allowed: Bool[Tensor, "batch 1 1 source"] | None,
     present: Bool[Tensor, " batch"] | None,
     kept: Bool[Tensor, "scale batch"] | None = None,
@@ -139,13 +142,14 @@ def layer_call(
         num_heads: divides dim.
         rates: of dropout; zeros outside training.
         adds_to_normalised: the residual starts from LN(X) in place of X.
+        is_sparse: sparsemax in place of softmax.
         allowed: True where a source step is real; None = everywhere.
         present: False where an utterance has no source, whose answer is the output projection's bias; None = all have.
         kept: False where an utterance does without a scale; None = all are used.
         asking: so many first target steps are computed, int32, the others become zero; None = all.
     """
     norms = tuple(norm.eps if norm is not None else 0.0 for norm in (target_norm, source_norm, feed_forward_norm))
-    facts = _Facts(num_heads, rates, adds_to_normalised, scales is None, allowed, present, kept, asking, norms)  # type: ignore[arg-type]
+    facts = _Facts(num_heads, rates, adds_to_normalised, is_sparse, scales is None, allowed, present, kept, asking, norms)  # type: ignore[arg-type]
     parameters = (
         target_norm.weight,
         target_norm.bias,
@@ -242,7 +246,7 @@ class _Layers:
             self._fill(layer, call, states[call.target], [states[number] for number in call.sources], own)
             layer.seed, layer.result = seeds[index], states[plan.inputs + index].data_ptr()
             if kept:
-                layer.attended, layer.log_sums = kept[2 * index].data_ptr(), kept[2 * index + 1].data_ptr()
+                layer.attended, layer.normalisers = kept[2 * index].data_ptr(), kept[2 * index + 1].data_ptr()
 
     def _fill(self, layer: Layer, call: LayerCall, target: Tensor, sources: list[Tensor], parameters: Sequence[Tensor | None]) -> None:
         facts = call.facts
@@ -251,6 +255,7 @@ class _Layers:
         layer.sources, layer.scales = sources[0].shape[1] if sources else target.shape[1], _scales(call)
         layer.heads, layer.hidden, layer.threads = facts.heads, parameters[17].shape[0], torch.get_num_threads()  # type: ignore[union-attr]
         layer.is_self, layer.adds_to_normalised, layer.is_normed_source = not sources, facts.adds_to_normalised, parameters[2] is not None
+        layer.is_sparse = facts.is_sparse
         layer.aggregation = _NO_AGGREGATION if scales[0] is None and layer.scales == 1 else _MEAN if facts.takes_mean else _ATTENTION
         layer.target = target.data_ptr()
         layer.query_weight, layer.query_bias = attention.query.data_ptr(), attention.query_bias.data_ptr()
@@ -305,7 +310,7 @@ def _scales(call: LayerCall) -> int:
 
 
 def _kept_sizes(call: LayerCall, target: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shapes of what the forward pass keeps: attended values, and the logarithm of each softmax's sum."""
+    """Shapes of what the forward pass keeps: attended values, and the logarithm of each softmax's sum or each sparsemax's threshold."""
     batch, time, dim = target.shape
     padded = (time // _LANES_AT_MOST + 2) * _LANES_AT_MOST  # as much as `padded` of kernel/vector.hpp gives at most
     return (batch, _scales(call), dim, padded), (batch, _scales(call), call.facts.heads, padded)

@@ -35,7 +35,7 @@ INLINE void with_width(int width, Body body) {
 constexpr int WIDEST_HEAD = 128;
 
 template <bool DROPS, class Width>
-static void attend(Width width, const Head& head, const Mask& mask, const uint32_t* columns, float* output, float* log_sums) {
+static void attend(Width width, const Head& head, const Mask& mask, const uint32_t* columns, float* output, float* normalisers) {
     SPENT_ON(ATTENTION_FORWARD);
     const int target_stride = head.target_stride, source_stride = head.source_stride;
     float longest_key = 0.0f;
@@ -80,7 +80,7 @@ static void attend(Width width, const Head& head, const Mask& mask, const uint32
         }
         const Floats factor = (DROPS ? mask.scale : 1.0f) / total;
         for (int row = 0; row < width; row++) store(output + row * target_stride + step, sums[row] * factor);
-        store(log_sums + step, offset + log2_of(total));
+        store(normalisers + step, offset + log2_of(total));
     }
 }
 
@@ -137,7 +137,7 @@ INLINE void add_over_targets_of(int width, const float* of_scores, const float* 
 
 // What the backward pass of one head reads and writes. `above` is dO, `totals` is rowsum(dO * O).
 struct HeadGradients {
-    const float *log_sums, *totals, *above;  // (target), (target), (width, target)
+    const float *normalisers, *totals, *above;  // (target): logarithm of a row's sum; (target); (width, target)
     float *query, *key, *value;              // (width, target), (width, source), (width, source)
 };
 
@@ -164,13 +164,13 @@ static void attend_backward(Width width, const Head& head, const Mask& mask, con
             above[row] = load(gradients.above + row * target_stride + step) * (DROPS ? mask.scale : 1.0f);
             sums[row] = Floats{};
         }
-        const Floats log_sum = load(gradients.log_sums + step), total = load(gradients.totals + step);
+        const Floats normaliser = load(gradients.normalisers + step), total = load(gradients.totals + step);
         const Bits rows = DROPS ? mask.rows_from(step) : Bits{};
         for (int first = 0; first < head.sources; first += SOURCES_OF_TILE) {
             const int count = head.sources - first < SOURCES_OF_TILE ? head.sources - first : SOURCES_OF_TILE;
             for (int index = 0; index < count; index++) {
                 const int source = first + index;
-                Floats score = -log_sum, gradient = {};
+                Floats score = -normaliser, gradient = {};
                 for (int row = 0; row < width; row++) {
                     score += head.key[row * source_stride + source] * query[row];
                     gradient += head.value[row * source_stride + source] * above[row];

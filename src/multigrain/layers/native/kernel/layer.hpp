@@ -11,7 +11,7 @@ enum Aggregation : int32_t { NO_AGGREGATION = 0, MEAN = 1, ATTENTION = 2 };
 
 struct Layer {
     int32_t batch, targets, sources, dim, heads, scales, hidden, threads;
-    int32_t is_self, adds_to_normalised, aggregation, is_normed_source;
+    int32_t is_self, adds_to_normalised, aggregation, is_normed_source, is_sparse;
     uint32_t attention_dropped, aggregation_dropped, hidden_dropped, residual_dropped;  // rates in units of 2^-32
     uint64_t seed;
     const float* target;                // (batch, targets, dim)
@@ -28,7 +28,7 @@ struct Layer {
     const float *expand_weight, *expand_bias, *contract_weight, *contract_bias;
     float* result;    // (batch, targets, dim)
     float* attended;  // (batch, scales, dim, padded targets), null where no gradient follows
-    float* log_sums;  // (batch, scales, heads, padded targets), null with it
+    float* normalisers;  // (batch, scales, heads, padded targets): log2 of softmax's sums or sparsemax's thresholds; null with it
     const float* gradient;           // (batch, targets, dim)
     float* target_gradient;          // (batch, targets, dim), added to
     float* const* source_gradients;  // scales of (batch, sources, dim), added to

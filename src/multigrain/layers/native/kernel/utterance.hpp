@@ -1,6 +1,7 @@
 // One utterance through one layer, forward and backward.
 #pragma once
 #include "scales.hpp"
+#include "sparse_attention.hpp"
 
 // What a dropout mask is for; every mask of a layer has a number of its own.
 enum Use : uint64_t { USE_ATTENTION = 0, USE_AGGREGATION = 1, USE_RESIDUAL = 2, USE_HIDDEN = 3, USE_UPDATE = 4 };
@@ -20,9 +21,9 @@ class Utterance {
 
     void forward() {
         read_target(false);
-        float *attended = layer.attended, *log_sums = layer.log_sums;
+        float *attended = layer.attended, *normalisers = layer.normalisers;
         attended = attended ? attended + place_of_attended() : arena.take(size_t(layer.scales) * dim * stride);
-        log_sums = log_sums ? log_sums + place_of_log_sums() : arena.take(size_t(layer.scales) * layer.heads * stride);
+        normalisers = normalisers ? normalisers + place_of_normalisers() : arena.take(size_t(layer.scales) * layer.heads * stride);
         for (int scale : scales) {
             const Arena::Place place = arena.place();
             float* output = attended + long(scale) * dim * stride;
@@ -30,16 +31,12 @@ class Utterance {
                 std::memset(output, 0, sizeof(float) * dim * stride);
             } else {
                 const Source source = project(scale, false);
-                for (int head = 0; head < layer.heads; head++)
-                    with_width(width, [&](auto width) {
-                        const Mask mask = attention_mask(scale, head);
-                        float* to = output + long(head) * width * stride;
-                        float* sums = log_sums + (long(scale) * layer.heads + head) * stride;
-                        if (mask.is_on())
-                            attend<true>(width, head_of(source, head), mask, hashes(mask, steps.size()), to, sums);
-                        else
-                            attend<false>(width, head_of(source, head), mask, nullptr, to, sums);
-                    });
+                for (int head = 0; head < layer.heads; head++) {
+                    const Arena::Place inner = arena.place();
+                    attend_with(head_of(source, head), attention_mask(scale, head), output + long(head) * width * stride,
+                                normalisers + (long(scale) * layer.heads + head) * stride);
+                    arena.back_to(inner);
+                }
             }
             arena.back_to(place);
         }
@@ -56,7 +53,7 @@ class Utterance {
     void backward(Gradients& gradients) {
         read_target(true);
         const float* attended = layer.attended + place_of_attended();
-        const float* log_sums = layer.log_sums + place_of_log_sums();
+        const float* normalisers = layer.normalisers + place_of_normalisers();
         float* attended_gradient = arena.zeros(size_t(layer.scales) * dim * stride);
         float* normalised_gradient = arena.zeros(size_t(dim) * stride);
         float* target_gradient = arena.zeros(size_t(dim) * stride);
@@ -68,7 +65,7 @@ class Utterance {
             arena.back_to(place);
         }
         for (int scale : scales)
-            if (!steps.empty()) attention_backward(scale, attended, log_sums, attended_gradient, normalised_gradient, gradients);
+            if (!steps.empty()) attention_backward(scale, attended, normalisers, attended_gradient, normalised_gradient, gradients);
         normalise_backward(layer.target_norm, normalised_gradient, unit, inverse, stride, dim, stride, gradients.row(Gradients::TARGET_NORM_SCALE),
                            gradients.row(Gradients::TARGET_NORM_SHIFT));
         for (int place = 0; place < dim * stride; place += LANES)
@@ -218,7 +215,7 @@ class Utterance {
     }
     // Where this utterance's part begins; each has room for the longest.
     size_t place_of_attended() const { return size_t(number) * layer.scales * dim * padded(layer.targets); }
-    size_t place_of_log_sums() const { return size_t(number) * layer.scales * layer.heads * padded(layer.targets); }
+    size_t place_of_normalisers() const { return size_t(number) * layer.scales * layer.heads * padded(layer.targets); }
 
     void read_target(bool with_gradient) {
         states = stride % 256 == LANES ? arena.zeros(size_t(dim) * stride) : arena.take(size_t(dim) * stride), normalised = arena.take(size_t(dim) * stride);
@@ -254,17 +251,47 @@ class Utterance {
         product(layer.key_value_weight + long(scale) * 2 * dim * dim, dim, 1, dim, dim, source.states, source_stride, source.key, source_stride, source_stride, layer.key_value_bias + long(scale) * 2 * dim);
         product(layer.key_value_weight + (long(scale) * 2 + 1) * dim * dim, dim, 1, dim, dim, source.states, source_stride, source.value, source_stride, source_stride,
                 layer.key_value_bias + (long(scale) * 2 + 1) * dim);
-        const float factor = LOG2_OF_E / std::sqrt(float(width));
+        const float factor = unit_of_scores() / std::sqrt(float(width));
         for (long place = 0; place < long(dim) * stride; place += LANES) store(source.query + place, load(source.query + place) * factor);
         return source;
     }
+
+    // Softmax takes powers of 2.
+    float unit_of_scores() const { return layer.is_sparse ? 1.0f : LOG2_OF_E; }
 
     Head head_of(const Source& source, int head) const {
         const long row = long(head) * width;
         return {source.query + row * stride, source.key + row * source_stride, source.value + row * source_stride, time, int(steps.size()), stride, source_stride};
     }
 
-    void attention_backward(int scale, const float* attended, const float* log_sums, const float* attended_gradient, float* normalised_gradient,
+    // One head's attention, forward and backward, in the form that the layer has.
+    void attend_with(const Head& head, const Mask& mask, float* output, float* normalisers) {
+        const uint32_t* columns = mask.is_on() ? hashes(mask, steps.size()) : nullptr;
+        if (layer.is_sparse) {
+            float* scratch = arena.take(room_of_rows(head.sources) + head.sources);
+            (mask.is_on() ? attend_sparsely<true> : attend_sparsely<false>)(width, head, mask, columns, output, normalisers, scratch);
+        } else {
+            with_width(width, [&](auto width) {
+                mask.is_on() ? attend<true>(width, head, mask, columns, output, normalisers) : attend<false>(width, head, mask, columns, output, normalisers);
+            });
+        }
+    }
+    void attend_backward_with(const Head& head, const Mask& mask, const HeadGradients& gradients) {
+        const uint32_t* columns = mask.is_on() ? hashes(mask, steps.size()) : nullptr;
+        const size_t rows = 2 * (size_t(head.targets) + head.sources) * ((width + 15) / 16 * 16);
+        if (layer.is_sparse) {
+            float* scratch = arena.take(rows + 3 * room_of_rows(head.sources) + head.sources);
+            (mask.is_on() ? attend_sparsely_backward<true> : attend_sparsely_backward<false>)(width, head, mask, columns, gradients, scratch);
+        } else {
+            float* scratch = arena.take(rows + 2 * SOURCES_OF_TILE * ((width + 15) / 16 * 16 + LANES));
+            with_width(width, [&](auto width) {
+                mask.is_on() ? attend_backward<true>(width, head, mask, columns, gradients, scratch)
+                             : attend_backward<false>(width, head, mask, columns, gradients, scratch);
+            });
+        }
+    }
+
+    void attention_backward(int scale, const float* attended, const float* normalisers, const float* attended_gradient, float* normalised_gradient,
                             Gradients& gradients) {
         const Arena::Place place = arena.place();
         const Source source = project(scale, true);
@@ -280,22 +307,15 @@ class Utterance {
                 for (int index = 0; index < width; index++) total += load(above + long(index) * stride + step) * load(attended + offset + long(index) * stride + step);
                 store(totals + step, total);
             }
-            const float* sums = log_sums + (long(scale) * layer.heads + head) * stride;
+            const float* sums = normalisers + (long(scale) * layer.heads + head) * stride;
             const Mask mask = attention_mask(scale, head);
             const HeadGradients of_head{sums, totals, above, query + row * stride, key + row * source_stride, value + row * source_stride};
-            const size_t rows = 2 * size_t(time) + 2 * size_t(count + SOURCES_OF_TILE);
-            float* scratch = arena.take(rows * ((width + 15) / 16 * 16) + 2 * SOURCES_OF_TILE * LANES);
-            with_width(width, [&](auto width) {
-                if (mask.is_on())
-                    attend_backward<true>(width, head_of(source, head), mask, hashes(mask, count), of_head, scratch);
-                else
-                    attend_backward<false>(width, head_of(source, head), mask, nullptr, of_head, scratch);
-            });
+            attend_backward_with(head_of(source, head), mask, of_head);
             arena.back_to(inner);
         }
         const float factor = 1.0f / std::sqrt(float(width));
         for (size_t at = 0; at < size; at += LANES) store(query + at, load(query + at) * factor);
-        for (size_t at = 0; at < source_size; at += LANES) store(key + at, load(key + at) * (1.0f / LOG2_OF_E));
+        for (size_t at = 0; at < source_size; at += LANES) store(key + at, load(key + at) * (1.0f / unit_of_scores()));
         float* turned = arena.take(size_t(stride > source_stride ? stride : source_stride) * columns);
         transpose(normalised, stride, dim, time, turned, columns);
         add_outer(query, stride, dim, turned, columns, columns, time, gradients.matrix(Gradients::QUERY, scale, dim), columns);
