@@ -1,5 +1,6 @@
 """Videos (as extraction hands them over), texts and stores to an `Analysis`; and checkpoints that cannot be used."""
 
+import wave
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from multigrain.analysis.analyze import analyze, analyze_extracted, analyze_split, analyze_text
 from multigrain.analysis.report_html import render_page
 from multigrain.data.store import Store
-from multigrain.errors import CheckpointError, DataError
+from multigrain.errors import CheckpointError, DataError, VideoError
 from multigrain.evaluation.conformal import COVERAGE, Conformal
 from multigrain.language.reader import TextReader
 from multigrain.models.base import MultimodalModel
@@ -150,12 +151,24 @@ def test_a_video_in_which_nobody_speaks_is_refused(video_model: Built) -> None:
         ({"text": FeatureSpec(dim=300, extractor="glove.840B.300d")}, r"vectors of 'glove\.840B\.300d'.*language model"),
     ],
 )
-def test_features_that_cannot_be_extracted_are_refused_before_the_video_is_opened(
+def test_features_that_cannot_be_extracted_are_refused_before_anything_is_computed(
     features: dict[str, FeatureSpec], message: str, small_model: Callable[..., MultimodalModel], tmp_path: Path
 ) -> None:
     small_model("lf_lstm", {"audio": ACOUSTIC_SPEC, "vision": FACIAL_SPEC, **features}).save_pretrained(tmp_path / "checkpoint")
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 16000, 16000, "NONE", ""))
+        sound.writeframes(bytes(32000))
     with pytest.raises(CheckpointError, match=message):
-        analyze(tmp_path / "none.mp4", checkpoint=tmp_path / "checkpoint")
+        analyze(tmp_path / "sound.wav", checkpoint=tmp_path / "checkpoint", progress=lambda stage, _: pytest.fail(f"{stage} was begun"))
+
+
+def test_a_file_that_cannot_be_read_is_refused_before_a_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multigrain.analysis.analyze.load", lambda *_: pytest.fail("a model was loaded"))
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with pytest.raises(VideoError, match=r"broken\.mp4 cannot be read"):
+        analyze(tmp_path / "broken.mp4")
+    with pytest.raises(VideoError, match=r"none\.mp4"):
+        analyze(tmp_path / "none.mp4")
 
 
 def test_a_text_line_by_line(video_model: Built) -> None:

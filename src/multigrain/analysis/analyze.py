@@ -60,13 +60,15 @@ def analyze(
         CheckpointError: the model reads features that cannot be extracted from a video.
         MultigrainError: the video or the transcript cannot be used; the message says why.
     """
-    from multigrain.video.extract import extract_video
+    from multigrain.video.extract import check_video, extract_video
     from multigrain.video.limits import Limits
 
+    limits = limits or Limits()
+    check_video(video, transcript=transcript, recognizer=recognizer, limits=limits)  # refused before a model is loaded for it
     where = _checkpoint_or_default(checkpoint)
     model = load(str(where))
     check_extractable(model, where)
-    extracted = extract_video(video, transcript=transcript, recognizer=recognizer, limits=limits or Limits(), progress=progress)
+    extracted = extract_video(video, transcript=transcript, recognizer=recognizer, limits=limits, progress=progress)
     return analyze_extracted(extracted, source=Path(video).name, model=model, checkpoint=where, progress=progress)
 
 

@@ -48,6 +48,7 @@ class MMINConfig:
         num_text_layers: self-attention layers over given word vectors and their summary; of no effect with a language model.
         num_fusion_layers: Transformer layers over the codes.
         attention: normalisation of crossmodal attention: `sparsemax` is MMIN, `softmax` shows what it is worth.
+        residual: of the crossmodal layers: `plain` as published, or `normalised` as in MCMuT's Eq. 5; see `MulTConfig`.
         query_key_gain: factor on the initial query and key projections of crossmodal attention, as in `MulTConfig`; with sparsemax a
             sharper start also means fewer steps that answer at all.
         predicts_from_coarse: the prediction reads h^P and h^C; False is the paper's "w/o CIN", where their losses and the guidance stay.
@@ -66,6 +67,7 @@ class MMINConfig:
     num_text_layers: int = 1
     num_fusion_layers: int = 1
     attention: Literal["sparsemax", "softmax"] = "sparsemax"
+    residual: Literal["plain", "normalised"] = "plain"
     query_key_gain: float = 1.0
     predicts_from_coarse: bool = True
     predicts_from_fine: bool = True
@@ -98,6 +100,7 @@ class MMINConfig:
             attention_dropout=self.attention_dropout,
             hidden_dropout=self.hidden_dropout,
             residual_dropout=self.residual_dropout,
+            residual=self.residual if is_crossmodal else "plain",
             is_sparse=is_crossmodal and self.attention == "sparsemax",
             query_key_gain=self.query_key_gain if is_crossmodal else 1.0,
         )

@@ -30,7 +30,7 @@ from multigrain.video.recognition import check_recognizer
 from multigrain.video.segment import Segment
 from multigrain.video.sound import Sound
 from multigrain.video.speech import SpeechDetector, Stretch
-from multigrain.video.transcript import clean_text, read_transcript
+from multigrain.video.transcript import Transcript, clean_text, read_transcript
 from multigrain.video.words import GivenSegment, Heard, find_segments
 
 TranscriptOrigin = Literal["subtitles", "text", "words", "recognised", "none"]
@@ -134,9 +134,7 @@ def extract_video(
     Raises:
         VideoError: the file or its transcript cannot be read or exceeds a limit, or a library that it needs is missing.
     """
-    check_recognizer(recognizer)
-    media = inspect_media(path, limits)
-    given = None if transcript is None else read_transcript(transcript, limits)
+    media, given = check_video(path, transcript=transcript, recognizer=recognizer, limits=limits)
     tell, clock, stop = _one_at_a_time(progress), _Clock(), Event()
     with Sound() as sound, ThreadPoolExecutor(1) as pool:
         looking = pool.submit(_look, media, clock, tell, stop) if media.has_picture and with_faces else None
@@ -169,6 +167,19 @@ def extract_video(
         notes=notes,
         seconds=dict(clock.seconds),
     )
+
+
+def check_video(
+    path: str | Path, *, transcript: str | Path | None = None, recognizer: str = "none", limits: Limits
+) -> tuple[Media, Transcript | None]:
+    """What can be said against a video or its transcript within a moment, before anything is computed; both as they were opened.
+
+    Raises:
+        VideoError: as `extract_video` does.
+    """
+    check_recognizer(recognizer)
+    media = inspect_media(path, limits)
+    return media, None if transcript is None else read_transcript(transcript, limits)
 
 
 def _one_at_a_time(progress: Progress | None) -> Progress:
