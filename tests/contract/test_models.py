@@ -23,6 +23,7 @@ from multigrain.evaluation.predict import predict_split
 from multigrain.evaluation.robustness import Condition, apply_condition, measure_robustness
 from multigrain.language.reader import TextReader
 from multigrain.language.settings import TextEncoderSettings
+from multigrain.layers.native.library import without_native_kernels
 from multigrain.models import MODELS, build_model, load
 from multigrain.models.base import MultimodalModel
 from multigrain.schema import Batch, FeatureSpec, ModalitySequence, Task, TokenSequence
@@ -147,6 +148,32 @@ def test_order_and_company_in_a_batch_never_change_a_prediction(name: str) -> No
     torch.testing.assert_close(predict(model, rows(batch, order)), expected[order], rtol=0, atol=2e-6)
     for row in range(4):
         torch.testing.assert_close(predict(model, rows(batch, [row])), expected[[row]], rtol=0, atol=2e-6)
+
+
+def test_compiled_layers_change_no_prediction_and_no_gradient(name: str) -> None:
+    """Also where a modality is absent: the compiled path leaves padded and absent steps out, the plain one masks them."""
+    model, batch = small_model(name), random_batch(name)
+    batch = replace(batch, audio=replace_mask(batch.audio, row=2), vision=replace_mask(batch.vision, row=1))
+
+    def results() -> list[torch.Tensor]:
+        model.zero_grad()
+        output = model.train()(batch)
+        (output.prediction * torch.arange(1.0, 5.0)[:, None]).sum().add(sum(output.losses.values())).backward()
+        return [output.prediction.detach(), *(torch.zeros(1) if part.grad is None else part.grad.clone() for part in model.parameters())]
+
+    compiled = results()
+    with without_native_kernels():
+        plain = results()
+    for ours, theirs in zip(compiled, plain, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * max(1.0, float(theirs.abs().max())))
+
+
+def replace_mask(sequence: ModalitySequence | None, row: int) -> ModalitySequence:
+    """The sequence without one utterance's steps."""
+    assert sequence is not None
+    mask = sequence.mask.clone()
+    mask[row] = False
+    return replace(sequence, mask=mask)
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))

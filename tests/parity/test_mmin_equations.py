@@ -111,12 +111,13 @@ class Transcription:
         return self.linear(attended, f"{name}.out_projection")
 
     def stack(self, target, source, name, num_layers, normalise):
-        """Pre-norm layers; a source of None is the target itself."""
+        """Pre-norm layers; a source of None is the target itself. The residual of crossmodal ones may start from the target's norm."""
         for index in range(num_layers):
             at = f"{name}.layers.{index}"
             asks = self.norm(target, f"{at}.target_norm")
             answers = asks if source is None else self.norm(source, f"{at}.source_norm")
-            target = target + self.attention(asks, answers, f"{at}.attention", normalise)
+            start = asks if source is not None and self.config.residual == "normalised" else target
+            target = start + self.attention(asks, answers, f"{at}.attention", normalise)
             inner = np.maximum(self.linear(self.norm(target, f"{at}.feed_forward_norm"), f"{at}.feed_forward.expand"), 0)
             target = target + self.linear(inner, f"{at}.feed_forward.contract")
         return self.norm(target, f"{name}.final_norm")
@@ -237,6 +238,7 @@ def transcribed_separation(codes, modalities, form):
     [
         (("text", "vision", "audio"), {}),
         (("text", "vision", "audio"), {"attention": "softmax"}),
+        (("text", "vision", "audio"), {"residual": "normalised"}),
         (("text", "vision", "audio"), {"num_layers": 1, "num_text_layers": 2, "num_fusion_layers": 2, "num_heads": 4}),
         (("text", "vision", "audio"), {"predicts_from_coarse": False}),
         (("text", "vision", "audio"), {"predicts_from_fine": False}),
