@@ -7,6 +7,7 @@ import pytest
 
 from multigrain.analysis.playable import kind_of, write_playable_copy
 from multigrain.analysis.report_html import write_page
+from multigrain.errors import VideoError
 
 av = pytest.importorskip("av", reason="needs PyAV, of the extra 'video'")
 
@@ -43,6 +44,16 @@ def test_a_files_name_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     assert kind_of(Path("http:a.mp4")) == "video/mp4"
     assert write_playable_copy(Path("http:a.mp4"), tmp_path / "copy.mp4")
+
+
+def test_a_playlist_that_names_another_file_is_not_opened(tmp_path: Path) -> None:
+    """ffmpeg would follow it and show what lies there."""
+    make_video(tmp_path / "private.mp4", "libx264")
+    playlist = tmp_path / "innocent.mp4"
+    playlist.write_text("ffconcat version 1.0\nfile private.mp4\n", encoding="utf-8")
+    assert kind_of(playlist) is None
+    with pytest.raises(VideoError, match="No copy of"):
+        write_playable_copy(playlist, tmp_path / "copy.mp4")
 
 
 def test_the_copy_has_the_same_times_and_is_small(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from multigrain.errors import VideoError
+from multigrain.video.limits import Limits
+from multigrain.video.media import opening_options
 
 PLAYABLE: Mapping[str, str] = {
     ".mp4": "video/mp4",
@@ -36,7 +38,7 @@ def kind_of(video: Path) -> str | None:
     except ImportError:
         return kind  # its ending is all that is known
     try:
-        with av.open(_address(video)) as opened:
+        with av.open(_address(video), options=opening_options(Limits())) as opened:
             return kind if all(stream.codec_context.name in PLAYABLE_CODECS for stream in opened.streams.video) else None
     except (av.FFmpegError, OSError, ValueError):
         return None
@@ -60,7 +62,7 @@ def write_playable_copy(video: Path, target: Path) -> bool:
     except ImportError:
         return False
     try:
-        with av.open(_address(video)) as source:
+        with av.open(_address(video), options=opening_options(Limits())) as source:
             if not source.streams.video or (source.duration or 0) / av.time_base > MOST_SECONDS:
                 return False
             with av.open(str(target), "w") as copy:

@@ -219,15 +219,19 @@ def _upright(frame: Any, stream: Any, reformatter: Any) -> UInt8[np.ndarray, "he
 # Opening and decoding ---------------------------------------------------------------------------------------------
 
 
+def opening_options(limits: Limits) -> dict[str, str]:
+    """What ffmpeg is told with every file, so that it opens nothing else and no other kind."""
+    return {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS), "max_pixels": str(limits.pixels)}
+
+
 def _opened(path: Path, limits: Limits) -> "InputContainer":
     av = import_part("av", "reading videos")
     if not path.is_file():
         raise VideoError(f"There is no video at {path}: {'it is a folder' if path.is_dir() else 'no such file'}. Check the path.")
     if path.stat().st_size == 0:
         raise VideoError(f"{path} is empty (0 bytes). Was a download or copy cut short? Get the file again.")
-    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS), "max_pixels": str(limits.pixels)}
     try:
-        return av.open(f"file:{path}", options=options, metadata_errors="replace")
+        return av.open(f"file:{path}", options=opening_options(limits), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(
             f"{path} cannot be read as video or sound ({_reason(error)}). Expected a whole mp4, mov, mkv, webm, avi, mpg, wav, mp3 or flac file; it "
