@@ -171,6 +171,16 @@ def test_a_file_that_cannot_be_read_is_refused_before_a_model_is_loaded(tmp_path
         analyze(tmp_path / "none.mp4")
 
 
+def test_a_checkpoint_of_the_hub_is_fetched_once(video_model: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its intervals and facts are those of the weights that were loaded, whatever the hub has by then."""
+    fetched: list[str] = []
+    monkeypatch.setattr("multigrain.models.checkpoint.fetch_from_hub", lambda name, *_, **__: fetched.append(name) or video_model[1])
+    found = analyze_text("it was good", checkpoint="owner/paper")
+    assert fetched == ["owner/paper"]
+    assert found.checkpoint.name == "owner/paper"
+    assert found.checkpoint.calibration == analyze_text("it was good", checkpoint=video_model[1]).checkpoint.calibration
+
+
 def test_a_text_line_by_line(video_model: Built) -> None:
     found = analyze_text("the film was good\n\n  <b>awful</b> & not it \n", checkpoint=video_model[1])
     assert [one.text for one in found.utterances] == ["the film was good", "<b>awful</b> & not it"]

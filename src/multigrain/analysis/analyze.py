@@ -185,7 +185,8 @@ def _analysis(
     reasons: Mapping[str, str],
     progress: Progress | None,
 ) -> Analysis:
-    scorer, conformal = VariantScorer(model), Conformal.read(fetch_checkpoint(str(checkpoint), {}))
+    folder = fetch_checkpoint(str(model.loaded_from or checkpoint), {})  # intervals and facts of these weights, not of what the hub has by now
+    scorer, conformal = VariantScorer(model), Conformal.read(folder)
     found = []
     for number, (utterance, given) in enumerate(inputs):
         if progress is not None:
@@ -197,7 +198,7 @@ def _analysis(
         source=source,
         kind=kind,
         task=model.task,
-        checkpoint=facts_of(checkpoint, model, has_attention=words_attend(scorer, inputs[0][1])),
+        checkpoint=facts_of(folder, str(checkpoint), model, has_attention=words_attend(scorer, inputs[0][1])),
         utterances=tuple(found),
         transcript=transcript,
         word_method=WORD_METHOD,

@@ -9,7 +9,6 @@ from multigrain.analysis.result import CheckpointFacts
 from multigrain.errors import CheckpointError
 from multigrain.evaluation.conformal import Conformal
 from multigrain.models.base import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
-from multigrain.models.checkpoint import fetch_checkpoint
 
 if TYPE_CHECKING:
     from multigrain.models.base import MultimodalModel
@@ -17,24 +16,21 @@ if TYPE_CHECKING:
 RUN_FILE = "run.json"
 
 
-def facts_of(path_or_hub_id: str | Path, model: "MultimodalModel", *, has_attention: bool) -> CheckpointFacts:
+def facts_of(folder: Path, path_or_hub_id: str, model: "MultimodalModel", *, has_attention: bool) -> CheckpointFacts:
     """Facts about a checkpoint.
 
     Args:
-        path_or_hub_id: where `model` was loaded from.
+        folder: where its files are.
+        path_or_hub_id: what the user calls it.
         model: the loaded model.
         has_attention: whether its words attend the voice or the face.
-
-    Raises:
-        CheckpointError: it is no longer there.
     """
-    folder = fetch_checkpoint(str(path_or_hub_id), {})
     description = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     conformal = Conformal.read(folder)
     card = folder / CARD_FILE
     reader = None if model.text_encoder is None else model.text_encoder.reader
     return CheckpointFacts(
-        name=_name(folder, str(path_or_hub_id)),
+        name=_name(folder, path_or_hub_id),
         model=model.name,
         paper=f"{model.paper.title}, {model.paper.venue} {model.paper.year}",
         multigrain_version=str(description.get("multigrain_version", "")),

@@ -150,6 +150,8 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
             {name: InputNormaliser(spec, normalise=normalise, clip=clip) for name, spec in self.features.items() if spec.pooling is None}
         )
         self.text_encoder: TextEncoder | None = None
+        self.loaded_from: Path | None = None
+        """The folder of the checkpoint whose weights these are, as it was found or fetched; None for a model that was built."""
 
     # What a model provides ------------------------------------------------------------------------------------
 
@@ -322,4 +324,5 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         if not isinstance(model, cls):
             raise CheckpointError(f"{folder} holds a {model.name!r} model, not {cls.name!r}. Load it with multigrain.load(...).")
         read_weights(model, folder / WEIGHTS_FILE)
+        model.loaded_from = folder
         return model.eval()
