@@ -1,6 +1,8 @@
 """Fixtures that several tests share: real data where this checkout has it, and tiny made stores."""
 
 import os
+import signal
+import wave
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,6 +18,10 @@ from tiny_encoder import WORDS, write_tiny_encoder
 # each other made a step of a tiny model ten times as slow.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
+
+# A shell that runs `make test &` leaves Ctrl-C ignored in it and in every process that it starts; tests of interrupts need it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 DIMS = {"text": 6, "audio": 4, "vision": 5}
@@ -39,6 +45,16 @@ def shared_data() -> Path:
 def golden() -> Path:
     """The folder of recorded outputs of other implementations; the test is skipped where there is none."""
     return _shared_folder("golden")
+
+
+@pytest.fixture(scope="session")
+def silence(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound file of a second in which nothing is heard."""
+    path = tmp_path_factory.mktemp("silence") / "silence.wav"
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1, 2, 16_000, 16_000, "NONE", ""))
+        sound.writeframes(bytes(32_000))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ def test_a_text_from_the_input(checkpoint: Path, tmp_path: Path, monkeypatch: py
         (["--text", "x", "--media", "inside", "--report", "a.html"], "expected one of auto, embed, link, none"),
         (["--text", "x", "--transcript", "a.srt"], "--transcript a.srt is given with --text"),
         (["--text", " "], "no words"),
-        (["a.mp4", "--checkpoint", "/nowhere/at/all"], "There is no folder /nowhere/at/all"),
+        (["a.mp4", "--checkpoint", "/nowhere/at/all"], "There is no video at"),
     ],
 )
 def test_what_a_user_can_get_wrong(arguments: list[str], message: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,8 +87,9 @@ def test_a_result_that_cannot_be_written(checkpoint: Path, tmp_path: Path, capsy
     assert "cannot be written" in message
 
 
-def test_a_checkpoint_of_other_features_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "'planted'" in refused(capsys, "analyze", "none.mp4", "--checkpoint", str(run))
+def test_a_checkpoint_that_cannot_be_used_is_refused(run: Path, silence: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "'planted'" in refused(capsys, "analyze", str(silence), "--checkpoint", str(run))
+    assert "There is no folder /nowhere/at/all" in refused(capsys, "analyze", str(silence), "--checkpoint", "/nowhere/at/all")
 
 
 def test_calibrate_writes_intervals_and_says_how_well_they_hold(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
