@@ -120,18 +120,16 @@ static void add_over_targets(const float* of_scores, const float* of_values, int
     }
 }
 
-INLINE void add_over_targets_of(int width, const float* of_scores, const float* of_values, int sources, const float* query, const float* above, int targets,
-                                float* key_sums, float* value_sums, int stride) {
+// Runs `body(columns, first)` for blocks of a head's features, in buffers whose rows are filled up to 16; the block's width is known to the compiler.
+template <class Body>
+INLINE void for_blocks_of_features(int width, Body body) {
     for (int first = 0; first < width;) {
-        const auto of_columns = [&](auto body) {
-            body(of_scores, of_values, sources, query + first, above + first, targets, key_sums + first, value_sums + first, stride);
-        };
         if (width - first > 8)
-            of_columns(add_over_targets<16>), first += 16;
+            body(std::integral_constant<int, 16>{}, first), first += 16;
         else if (width - first > 4)
-            of_columns(add_over_targets<8>), first += 8;
+            body(std::integral_constant<int, 8>{}, first), first += 8;
         else
-            of_columns(add_over_targets<4>), first += 4;
+            body(std::integral_constant<int, 4>{}, first), first += 4;
     }
 }
 
@@ -187,8 +185,11 @@ static void attend_backward(Width width, const Head& head, const Mask& mask, con
                 store(of_values + index * LANES, kept);
             }
             if (targets > 0)
-                add_over_targets_of(width, of_scores, of_values, count, query_rows + long(step) * stride, above_rows + long(step) * stride, targets,
-                                    key_sums + long(first) * stride, value_sums + long(first) * stride, stride);
+                for_blocks_of_features(width, [&](auto block, int feature) {
+                    const long target = long(step) * stride + feature, source = long(first) * stride + feature;
+                    add_over_targets<decltype(block)::value>(of_scores, of_values, count, query_rows + target, above_rows + target, targets,
+                                                             key_sums + source, value_sums + source, stride);
+                });
         }
         for (int row = 0; row < width; row++) store(gradients.query + row * target_stride + step, sums[row]);
     }

@@ -1,7 +1,9 @@
-// A Transformer layer over one target and one or several scales of a source, in MulT's and MCMuT's form: what it is given and gives.
+// A Transformer layer over one target and one or several scales of a source, in MulT's, MCMuT's and MMIN's form: what it is given and gives.
 //
 //     N = LN(X);  A = sum of, mean of, or attention over the scales j of  softmax(N Wq_j (M_j Wk_j)^T / sqrt(d_k)) M_j Wv_j Wo_j
 //     Y = X (or N) + drop(A);   Z = Y + drop(W2 drop(relu(W1 LN(Y) + b1)) + b2),   M_j = LN(S_j), or N in self-attention
+//
+// Sparsemax may stand in softmax's place, as in MMIN.
 //
 // The fields are those of `Layer` in multigrain/layers/native/arguments.py, in the same order.
 #pragma once

@@ -9,17 +9,6 @@
 #pragma once
 #include "attention.hpp"
 
-INLINE bool is_any(Ints lanes) {
-#if defined(__AVX512F__)
-    return _mm512_test_epi32_mask((__m512i)lanes, (__m512i)lanes) != 0;
-#else
-    uint64_t pairs[LANES / 2], found = 0;
-    std::memcpy(pairs, &lanes, sizeof pairs);
-    for (uint64_t pair : pairs) found |= pair;
-    return found != 0;
-#endif
-}
-
 // Runs `body(rows, first)` for blocks of rows, whose number is known to the compiler.
 template <class Body>
 INLINE void for_blocks_of_rows(int count, Body body) {
@@ -159,18 +148,6 @@ static void add_over_targets_to(const float* weights, const int* numbers, int co
     for (; index < count; index++) of_steps(std::integral_constant<int, 1>{}, index);
 }
 
-INLINE void add_over_targets_to_all(int width, const Picked& weights, const float* states, int targets, float* sums, int stride) {
-    for (int first = 0; first < width;) {
-        const auto of_columns = [&](auto body) { body(weights.values, weights.numbers, weights.count, states + first, targets, sums + first, stride); };
-        if (width - first > 8)
-            of_columns(add_over_targets_to<16>), first += 16;
-        else if (width - first > 4)
-            of_columns(add_over_targets_to<8>), first += 8;
-        else
-            of_columns(add_over_targets_to<4>), first += 4;
-    }
-}
-
 // `gradients.normalisers` are the thresholds; its totals are not read. `scratch` holds twice (targets + sources) times (width filled up to 16)
 // floats, three times room_of_rows(sources), and as many integers as there are sources.
 template <bool DROPS>
@@ -215,8 +192,12 @@ static void attend_sparsely_backward(int width, const Head& head, const Mask& ma
         }
         sum_over({of_scores, picked.numbers, picked.count}, head.key, head.source_stride, width, gradients.query + step, head.target_stride, poison);
         if (targets <= 0) continue;
-        add_over_targets_to_all(width, {of_scores, picked.numbers, picked.count}, query_rows + long(step) * stride, targets, key_sums, stride);
-        add_over_targets_to_all(width, {of_values, picked.numbers, picked.count}, above_rows + long(step) * stride, targets, value_sums, stride);
+        for_blocks_of_features(width, [&](auto block, int feature) {
+            constexpr int WIDTH = decltype(block)::value;
+            const long place = long(step) * stride + feature;
+            add_over_targets_to<WIDTH>(of_scores, picked.numbers, picked.count, query_rows + place, targets, key_sums + feature, stride);
+            add_over_targets_to<WIDTH>(of_values, picked.numbers, picked.count, above_rows + place, targets, value_sums + feature, stride);
+        });
     }
     transpose_untimed(key_sums, stride, head.sources, width, gradients.key, head.source_stride);
     transpose_untimed(value_sums, stride, head.sources, width, gradients.value, head.source_stride);

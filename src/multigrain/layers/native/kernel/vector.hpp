@@ -67,6 +67,18 @@ INLINE float largest_lane(Floats values) {
     return largest;
 }
 
+// Whether any bit of any lane is set.
+INLINE bool is_any(Ints lanes) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)lanes, (__m512i)lanes) != 0;
+#else
+    uint64_t pairs[LANES / 2], found = 0;
+    std::memcpy(pairs, &lanes, sizeof pairs);
+    for (uint64_t pair : pairs) found |= pair;
+    return found != 0;
+#endif
+}
+
 // 2^x to a relative error of 2e-7 for x <= 127; far below -126 it is next to nothing.
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
 INLINE Floats exp2_of(Floats x) {
