@@ -245,14 +245,18 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         table, rows = self.text_encoder.reader.pieces.split([transcript.split() for transcript in transcripts]), np.arange(len(transcripts))
         return Batch(text=table.sequence(rows), tokens=table.tokens(rows), ids=tuple(map(str, rows)))
 
-    @torch.no_grad()
     def predict(self, batch: Batch) -> Float[Tensor, "batch label"]:
         """Scores in the label's own units (see `Task.scores`), without dropout and without gradients."""
+        return self.answer(batch)[:, : self.task.label_dim]
+
+    @torch.no_grad()
+    def answer(self, batch: Batch) -> Float[Tensor, "batch answer"]:
+        """Scores as `predict` gives them, and for a model of classes the value of the most probable one beside (see `Task.answers`)."""
         was_training = self.training
         self.eval()
         try:
             device = next(iter(self.parameters())).device
-            return self.task.scores(self(batch.to(device)).prediction.float())
+            return self.task.answers(self(batch.to(device)).prediction.float())
         finally:
             self.train(was_training)
 
