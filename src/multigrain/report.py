@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from multigrain import __version__
 from multigrain.evaluation.comparison import Comparison, ModelRow
 from multigrain.evaluation.evaluate import read_run
-from multigrain.evaluation.tables import Table, differences_table, metric_title, number, results_table
+from multigrain.evaluation.tables import HEADLINE_METRICS, Table, differences_table, metric_title, number, results_table, scales_table
 
 if TYPE_CHECKING:
     from multigrain.data.joint_store import JointStore
@@ -103,6 +103,7 @@ def render_report(comparison: Comparison, *, command: str | None = None) -> str:
         _results_section(comparison),
         _curves_section(comparison),
         _scatter_section(comparison),
+        _scales_section(comparison),
         _attention_section(comparison),
         _facts_section(comparison, command),
     ]
@@ -219,6 +220,26 @@ def _scatter_section(comparison: Comparison) -> str:
     svg = predicted_against_actual(panels, comparison.task.minimum, comparison.task.maximum)
     caption = f"A point an utterance of the {comparison.split} split, first seed of each model; the line is where both agree."
     return f"<h2>Predicted against actual</h2>{_figure(svg, 'Scatter plots of predictions against labels, one a model. ' + caption, caption)}"
+
+
+def _scales_section(comparison: Comparison) -> str:
+    """What each model with several scales or codes leans on: its first seed predicts without them."""
+    from multigrain.evaluation.evaluate import own_store
+    from multigrain.evaluation.scales import measure_scales
+    from multigrain.models import load
+
+    tables = []
+    for row in comparison.rows[:MOST_PANELS]:
+        facts = read_run(row.run_folders[0])
+        if not (facts.folder / "checkpoints" / "best").is_dir():
+            continue
+        model = load(str(facts.folder / "checkpoints" / "best"))
+        if model.ablations:
+            store = own_store(facts, None if model.text_encoder is None else model.text_encoder.reader)
+            measured = measure_scales(model, store.split(comparison.split), convention=comparison.convention)
+            headline = tuple(name for name in HEADLINE_METRICS if name in measured.results[0].metrics) or None
+            tables.append(_table(scales_table(measured, f"{row.name}, seed {row.seeds[0]}, with parts left out", headline)))
+    return f"<h2>What a model's scales and codes are worth to it</h2>{''.join(tables)}" if tables else ""
 
 
 def _attention_section(comparison: Comparison) -> str:

@@ -80,6 +80,29 @@ def test_training_notes_zero_attention_for_evaluate(here: Path, tmp_path: Path, 
     assert 0 < noted["all"] < 1
 
 
+def test_scales_prints_what_each_part_is_worth(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "runs/mmin/seed-0", "--scales"]) == 0
+    printed = capsys.readouterr().out
+    assert "without CIN" in printed
+    assert "without the guided code of vision" in printed
+    assert main(["evaluate", "runs/mmin/seed-0", "--scales", "--split", "valid", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)["scales"]
+    assert (content["model"], content["split"], content["results"][0]["name"]) == ("mmin", "valid", "all")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["runs/lf_lstm/seed-0", "--scales"], "This lf_lstm model has nothing that could be left out"),
+        (["runs/mmin/seed-0", "--scales", "--robustness"], "Give one of them at a time"),
+        (["runs/mmin/seed-0", "--scales", "--plot", "a.svg"], "with --scales, which draws nothing"),
+    ],
+)
+def test_scales_refuses_what_it_cannot_do(arguments: list[str], message: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", *arguments]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
 def test_robustness_prints_a_table_and_draws_a_picture(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree("runs/lf_lstm/seed-0", tmp_path / "run")
     assert main(["evaluate", str(tmp_path / "run"), "--robustness"]) == 0

@@ -12,10 +12,11 @@ from multigrain.data.store import Store
 from multigrain.evaluation.predict import predict_split, write_predictions
 from multigrain.metrics import compute_metrics
 from multigrain.models import build_model
+from multigrain.schema import Task
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "mult": {"width": 4, "num_heads": 2, "num_layers": 2, "num_summary_layers": 1, "targets": ["text"]},
-    "mcmut": {"width": 4, "num_heads": 2, "num_blocks": 1, "layers_per_block": 2, "num_summary_layers": 1},
+    "mcmut": {"width": 4, "num_heads": 2, "num_blocks": 2, "layers_per_block": 2, "num_summary_layers": 1},
     "mmin": {"width": 4, "num_heads": 2, "num_layers": 2},
     "lf_lstm": {"width": 4},
 }
@@ -25,18 +26,19 @@ def write_store(path: Path) -> Path:
     return write_planted_store(path, PlantedConfig(train_size=20, valid_size=30, test_size=40))
 
 
-def write_run(folder: Path, model_name: str, store: Store, seed: int = 0) -> Path:
-    """A completed run of a model with random weights."""
+def write_run(folder: Path, model_name: str, store: Store, seed: int = 0, task: Task | None = None) -> Path:
+    """A completed run of a model with random weights, on the store's task or another on the same labels."""
     torch.manual_seed(seed)
-    model = build_model(model_name, CONFIGS[model_name], store.task, store.features).eval()
+    task = task or store.task
+    model = build_model(model_name, CONFIGS[model_name], task, store.features).eval()
     (folder / "checkpoints" / "best").mkdir(parents=True)
     model.save_pretrained(folder / "checkpoints" / "best")
     splits = {}
     for split in ("valid", "test"):
         predictions = predict_split(model, store.split(split))
         assert predictions.labels is not None
-        write_predictions(folder / "predictions" / f"{split}.csv", predictions, store.task)
-        splits[split] = compute_metrics(store.task, predictions.scores, predictions.labels)
+        write_predictions(folder / "predictions" / f"{split}.csv", predictions, task)
+        splits[split] = compute_metrics(task, predictions.answers, predictions.labels)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     run = {"name": model_name, "status": "completed", "seed": seed, "model": model_name, "store": str(store.path)}
     (folder / "run.json").write_text(json.dumps(run | {"store_fingerprint": store.fingerprint, "parameters": parameters}))

@@ -12,6 +12,7 @@ from multigrain.evaluation.evaluate import RunFacts, read_run
 from multigrain.evaluation.tables import differences_table, results_table, to_json, to_latex, to_markdown, to_rich
 from multigrain.evaluation.training_pool import FailedRun
 from multigrain.models import MODELS
+from multigrain.schema import Task
 from multigrain.training.recipe_file import list_recipes
 
 
@@ -45,6 +46,29 @@ def test_rows_hold_means_tests_and_cost(comparison: Comparison, completed: dict[
     assert row.seconds_per_epoch == 1.25
     assert comparison.row("lf_lstm").tests == {}
     assert comparison.num_utterances == 40
+
+
+def test_a_model_of_classes_stands_beside_one_of_scores(planted: Store, tmp_path: Path) -> None:
+    """Acc-7 is by the class where there are classes and by the rounded score elsewhere, whichever comes first."""
+    runs = {
+        "scores": [read_run(write_run(tmp_path / "scores", "mult", planted))],
+        "classes": [read_run(write_run(tmp_path / "classes", "mcmut", planted, task=Task(kind="classification")))],
+    }
+    comparison = summarise(runs, store=planted.path, reference="scores")
+    for name in runs:
+        own = runs[name][0].results["splits"]["test"]
+        assert comparison.row(name).values["accuracy_7"] == (own["accuracy_7"],)
+        assert comparison.row(name).values["accuracy_7_expected"] == (own.get("accuracy_7_expected", own["accuracy_7"]),)
+    test = comparison.row("classes").tests["accuracy_7"]
+    assert test.difference == pytest.approx(comparison.row("classes").values["accuracy_7"][0] - comparison.row("scores").values["accuracy_7"][0])
+
+
+def test_predictions_of_classes_by_an_earlier_version_are_refused(planted: Store, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "classes", "mcmut", planted, task=Task(kind="classification"))
+    path = run / "predictions" / "test.csv"
+    path.write_text("".join(line.rpartition(",")[0] + "\n" for line in path.read_text().splitlines()))
+    with pytest.raises(DataError, match="no column 'class'.*Predict afresh with --store"):
+        read_run(run).predictions("test")
 
 
 def test_planted_stores_have_the_oracle_and_the_share_of_the_way(comparison: Comparison, planted: Store) -> None:

@@ -29,12 +29,22 @@ def evaluate(
     robustness: Annotated[
         bool, typer.Option("--robustness", help="Predict afresh without some modalities, and with frames missing: a table and a picture.")
     ] = False,
+    scales: Annotated[
+        bool, typer.Option("--scales", help="Predict afresh with parts left out: MCMuT's scales; CIN, FIN and guided codes of MMIN.")
+    ] = False,
     plot: Annotated[Path | None, typer.Option(help="With --robustness: the picture's file (default RUN/robustness.svg).")] = None,
     text_encoder: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Where the language model is now that the run was trained on but does not hold.")
     ] = None,
 ) -> None:
     """Scores a finished run on a split."""
+    if scales and robustness:
+        raise RecipeError("--scales and --robustness are given, each of which prints a table of its own. Give one of them at a time.")
+    if scales:
+        if plot is not None:
+            raise RecipeError(f"--plot {plot} is given with --scales, which draws nothing. Leave --plot out.")
+        _evaluate_scales(run, store, split, convention, as_json, text_encoder)
+        return
     if robustness:
         _evaluate_robustness(run, store, split, convention, as_json, plot or run / "robustness.svg", text_encoder)
         return
@@ -67,6 +77,24 @@ def evaluate(
         _console().print(to_rich(metric_table(own, f"of these, those of the store {name}")))
     if zeros:
         _console().print(to_rich(zero_attention_table(zeros)))
+
+
+def _evaluate_scales(run: Path, store: Path | None, split: str, convention: str, as_json: bool, text_encoder: str | None) -> None:
+    import json
+
+    from rich.console import Console
+
+    from multigrain.evaluation.scales import scales_of_run
+    from multigrain.evaluation.tables import HEADLINE_METRICS, null_for_nan, scales_table, to_rich
+
+    with Console(stderr=True).status("Predicting ...") as status:  # shown on a terminal only
+        measured = scales_of_run(run, store, split, convention, progress=lambda name: status.update(f"Predicting: {name}"), text_encoder=text_encoder)
+    if as_json:
+        result = {"run": str(run), "store": None if store is None else str(store), "scales": measured.to_dict()}
+        typer.echo(json.dumps(null_for_nan(result), indent=2))
+        return
+    headline = tuple(name for name in HEADLINE_METRICS if name in measured.results[0].metrics) or None
+    _console().print(to_rich(scales_table(measured, f"{run}: {split} split, convention {convention}", headline)))
 
 
 def _evaluate_robustness(run: Path, store: Path | None, split: str, convention: str, as_json: bool, plot: Path, text_encoder: str | None) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from multigrain.evaluation.robustness import Condition, Robustness
+    from multigrain.evaluation.scales import Scales
 
 METRIC_TITLES: dict[str, str] = {
     "mae": "MAE",
@@ -79,10 +80,15 @@ def p_value(value: float) -> str:
 
 def difference(metric: str, test: PairedTest) -> str:
     """Such as `+0.021 [+0.010, +0.032], p 0.004`."""
+    return f"{difference_with_interval(metric, test)}, p {p_value(test.p_value)}"
+
+
+def difference_with_interval(metric: str, test: PairedTest) -> str:
+    """Such as `+0.021 [+0.010, +0.032]`."""
     numbers = [
         text if text.startswith("-") or text == "n/a" else f"+{text}" for text in (number(metric, v) for v in (test.difference, test.low, test.high))
     ]
-    return f"{numbers[0]} [{numbers[1]}, {numbers[2]}], p {p_value(test.p_value)}"
+    return f"{numbers[0]} [{numbers[1]}, {numbers[2]}]"
 
 
 def results_table(comparison: Comparison, metrics: tuple[str, ...] | None = None) -> Table:
@@ -142,6 +148,31 @@ def robustness_table(robustness: "Robustness", title: str, metrics: tuple[str, .
     if constant:
         notes.append(f"The same score for every utterance, and so nothing to correlate: {'; '.join(constant)}.")
     return Table(title, ("input", *(_column(name) for name in names), "no input"), rows, tuple(notes))
+
+
+def scales_table(scales: "Scales", title: str, metrics: tuple[str, ...] | None = None) -> Table:
+    """A row for the model as it is and for each of its ablations, with the first metric's difference and its interval.
+
+    Args:
+        scales: what to show.
+        title: says of which run.
+        metrics: columns; all that there are by default.
+    """
+    whole = scales.results[0].metrics
+    names = tuple(name for name in metrics or whole if name in whole)
+    judged = "correlation" if "correlation" in whole else names[-1]
+    rows = []
+    for result in scales.results:
+        test = result.against_all.get(judged)
+        against = "" if test is None else difference_with_interval(judged, test)
+        rows.append((result.name, *(number(name, result.metrics[name]) for name in names), against))
+    note = (
+        f"From the same weights, {scales.num_utterances:,} utterances, nothing trained anew: what these weights lean on, not what a model trained "
+        "without the part would reach. In brackets the 95 % interval over utterances, paired."
+    )
+    if scales.model == "mcmut":
+        note += " A scale is left out of every layer that asks several; layers that ask one keep it."
+    return Table(title, ("reads", *(_column(name) for name in names), f"{_column(judged)} against all"), tuple(rows), (note,))
 
 
 def condition_title(condition: "Condition", modalities: tuple[str, ...]) -> str:
