@@ -18,6 +18,7 @@ from multigrain.data.planted import (
     read_bindings,
     write_planted_store,
 )
+from multigrain.data.planted_chain import link_codes
 from multigrain.data.store import Store
 from multigrain.errors import DataError, StoreError
 
@@ -275,3 +276,64 @@ def test_bindings_of_a_store_that_lost_them(tmp_path):
     (path / BINDINGS_FILE).unlink()
     with pytest.raises(StoreError, match="is missing"):
         read_bindings(path)
+
+
+# Chains -----------------------------------------------------------------------------------------------------------
+
+CHAIN = PlantedConfig(train_size=60, valid_size=20, test_size=40, num_keys=4, max_polar_words=2, min_words=6, text_noise=0.0, vision_noise=0.0)
+
+
+@pytest.mark.parametrize("length", [2, 3, 4])
+def test_a_chain_can_be_followed_link_by_link_to_the_reversal(length):
+    """Whoever starts at the polar word and looks for the code that the last link carried, in vision and text by turns, finds the label."""
+    config = dataclasses.replace(CHAIN, chain_length=length, filler_scale=0.0, label_noise=0.0)
+    codes, links = planted_codes(config), link_codes(config)
+    seen = set()
+    for utterance, bindings in pairs(config):
+        total = 0
+        for binding in bindings:
+            code, place = codes.keys["vision"][binding.key], 0
+            while True:
+                steps = utterance.features["vision" if place % 2 == 0 else "text"]
+                (found,) = [step for step in range(len(steps)) if steps[step] @ code > 0.5 * code @ code and (place % 2 == 0 or step != binding.word)]
+                assert found == (binding.vision_step, *binding.chain)[place]
+                if place == length - 1:
+                    break
+                code, place = links[place][int((links[place] @ steps[found]).argmax())], place + 1
+            is_reversed = bool(steps[found] @ codes.reversal > 0.5 * codes.reversal @ codes.reversal)
+            assert binding.is_contradicted == is_reversed
+            seen.add(is_reversed)
+            total += binding.polarity * (2 if binding.audio_step is not None else 1) * (-1 if is_reversed else 1)
+        assert utterance.label == pytest.approx(3 * math.tanh(total / 3), abs=1e-12)
+    assert seen == {True, False}
+
+
+def test_chains_of_an_utterance_share_no_step_and_no_code():
+    for utterance, bindings in pairs(dataclasses.replace(CHAIN, chain_length=3)):
+        assert len({binding.vision_step for binding in bindings} | {binding.chain[1] for binding in bindings}) == 2 * len(bindings)
+        words = [binding.word for binding in bindings] + [binding.chain[0] for binding in bindings]
+        assert len(set(words)) == 2 * len(bindings)
+        assert len({utterance.words[binding.chain[0]] for binding in bindings}) == len(bindings)
+
+
+def test_a_store_of_chains_reads_back_and_knows_its_limits(tmp_path):
+    config = dataclasses.replace(CHAIN, chain_length=3)
+    path = write_planted_store(tmp_path / "chain.store", config)
+    assert set(correlation_limits(config)) == {"oracle", "text_vision", "pooled"}
+    bindings = read_bindings(path)
+    assert all(tuple(bindings[utterance.id]) == own for utterance, own in pairs(config))
+    assert "chain3" in Store.open(path).features["text"].version
+
+
+@pytest.mark.parametrize(
+    ("dials", "message"),
+    [
+        ({"chain_length": 4, "min_words": 5}, "max_polar_words is 2 and 2 words of a chain for each.*Set min_words to at least 6"),
+        ({"chain_length": 2, "vision_distractors": 1.0, "num_keys": 6}, "no vision_distractors and no maximum_lag"),
+        ({"chain_length": 0}, "chain_length is 0; expected a number that is at least 1"),
+        ({"chain_length": 9, "min_words": 10}, "Set width to at least 39"),
+    ],
+)
+def test_chains_that_cannot_be_are_refused(dials, message):
+    with pytest.raises(DataError, match=message):
+        dataclasses.replace(CHAIN, **dials)

@@ -67,7 +67,7 @@ def test_predictions_of_classes_by_an_earlier_version_are_refused(planted: Store
     run = write_run(tmp_path / "classes", "mcmut", planted, task=Task(kind="classification"))
     path = run / "predictions" / "test.csv"
     path.write_text("".join(line.rpartition(",")[0] + "\n" for line in path.read_text().splitlines()))
-    with pytest.raises(DataError, match="no column 'class'.*Predict afresh with --store"):
+    with pytest.raises(DataError, match=r"no column 'class'.*Predict afresh with --store"):
         read_run(run).predictions("test")
 
 

@@ -10,7 +10,7 @@ at best, and why, in `multigrain.data.planted_limits`.
 - `limits`: the largest correlation that each kind of evidence allows, on average over all utterances (see `correlation_limits`);
 - `oracle_mean_absolute_error`: the oracle's expected error, `label_noise * sqrt(2 / pi)`;
 - `bindings`: the name of the file in the store with one line per utterance: `{"id", "split", "polar_words": [{"word", "key",
-  "polarity", "audio_step", "vision_step"}]}`, so that attention can be scored against the truth.
+  "polarity", "audio_step", "vision_step", "chain", "is_reversed_by_chain"}]}`, so that attention can be scored against the truth.
 """
 
 import json
@@ -65,7 +65,8 @@ def planted_features(config: PlantedConfig) -> dict[str, FeatureSpec]:
 
     The version names the codes, since a model that learned one set of codes is of no use with another.
     """
-    world = f"{GENERATOR_VERSION}-keys{config.num_keys}-angle{config.code_angle_degrees:g}-length{config.code_length:g}"
+    chain = f"-chain{config.chain_length}" if config.chain_length > 1 else ""
+    world = f"{GENERATOR_VERSION}-keys{config.num_keys}-angle{config.code_angle_degrees:g}-length{config.code_length:g}{chain}"
     return {modality: FeatureSpec(dim=config.width, extractor=EXTRACTOR, version=world) for modality in MODALITIES}
 
 
@@ -152,6 +153,6 @@ def _read_lines(path: Path) -> Iterator[tuple[str, list[Binding]]]:
         for number, line in enumerate(lines, start=1):
             try:
                 record = json.loads(line)
-                yield record["id"], [Binding(**word) for word in record["polar_words"]]
+                yield record["id"], [Binding(**(word | {"chain": tuple(word.get("chain", ()))})) for word in record["polar_words"]]
             except (ValueError, KeyError, TypeError) as error:
                 raise StoreError(f"{path}, line {number}: not a planted utterance's bindings ({error}). Make the planted store again.") from error

@@ -16,6 +16,8 @@ distractor is an event (with its stress or reversal code) whose key no word of t
 mean `audio_distractors` and `vision_distractors`. With `code_angle_degrees = a`, the key codes of audio and vision are
 `cos(a) e_key[k] + sin(a) e_own[modality, k]`: at 0 all modalities share them, at 90 nothing but training tells which belong together.
 
+With `chain_length` above 1 a contradiction is told by a chain of events and words: see `multigrain.data.planted_chain`.
+
 The label is, with `m_i = (-1 if contradicted else 1) * (2 if stressed else 1)`,
 
     y = g + label_noise * normal,    g = 3 tanh(sum_i s_i m_i / 3).
@@ -30,11 +32,12 @@ same seed gives the same data, a split never depends on another's size, and a la
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
+from multigrain.data.planted_chain import Chain, draw_chains, link_codes, words_of_chain, write_chain
 from multigrain.errors import DataError
 from multigrain.schema import SPLITS, Utterance
 
@@ -65,6 +68,7 @@ class PlantedConfig:
         aligned: every modality has one step a word, whatever the rates say.
         num_fillers: different filler words.
         filler_scale: standard deviation of their features outside the code axes.
+        chain_length: events and words on the way to a contradiction; 1 = an event of the face carries the word's key and the reversal.
     """
 
     train_size: int = 6000
@@ -93,6 +97,7 @@ class PlantedConfig:
     aligned: bool = False
     num_fillers: int = 30
     filler_scale: float = 0.5
+    chain_length: int = 1
 
     def __post_init__(self) -> None:
         self._check_ranges()
@@ -101,10 +106,17 @@ class PlantedConfig:
                 f"Planted data: {self.min_words}..{self.max_words} words with {self.min_polar_words}..{self.max_polar_words} polar words "
                 "is an empty range. Give a minimum that is not above its maximum."
             )
-        if self.max_polar_words > self.min_words:
+        needed_words = self.max_polar_words * (1 + words_of_chain(self.chain_length))
+        if needed_words > self.min_words:
+            with_chain = f" and {words_of_chain(self.chain_length)} words of a chain for each" if self.chain_length > 1 else ""
             raise DataError(
-                f"Planted data: max_polar_words is {self.max_polar_words}, but the shortest utterance has {self.min_words} words. "
-                f"Set min_words to at least {self.max_polar_words}, or fewer polar words."
+                f"Planted data: max_polar_words is {self.max_polar_words}{with_chain}, but the shortest utterance has {self.min_words} words. "
+                f"Set min_words to at least {needed_words}, or fewer polar words."
+            )
+        if self.chain_length > 1 and (self.vision_distractors > 0 or self.maximum_lag is not None):
+            raise DataError(
+                "Planted data: with a chain_length above 1 there are no vision_distractors and no maximum_lag. Leave these two as they are, "
+                "or set chain_length to 1."
             )
         has_distractors = self.audio_distractors > 0 or self.vision_distractors > 0
         needed_keys = self.max_polar_words + (1 if has_distractors else 0)
@@ -121,7 +133,17 @@ class PlantedConfig:
             )
 
     def _check_ranges(self) -> None:
-        counts = ("train_size", "num_keys", "width", "min_words", "min_polar_words", "audio_steps_per_word", "vision_steps_per_word", "num_fillers")
+        counts = (
+            "train_size",
+            "num_keys",
+            "chain_length",
+            "width",
+            "min_words",
+            "min_polar_words",
+            "audio_steps_per_word",
+            "vision_steps_per_word",
+            "num_fillers",
+        )
         bounds: dict[str, tuple[float, float]] = {name: (1.0, math.inf) for name in counts}
         not_negative = ("valid_size", "test_size", "seed", "audio_distractors", "vision_distractors", "filler_scale", "code_length")
         bounds.update({name: (0.0, math.inf) for name in (*not_negative, "text_noise", "audio_noise", "vision_noise", "label_noise")})
@@ -137,8 +159,8 @@ class PlantedConfig:
 
     @property
     def code_dim(self) -> int:
-        """Axes that codes take: the keys (three times when the modalities' codes differ), polarity, stress, reversal."""
-        return self.num_keys * (3 if self.code_angle_degrees > 0 else 1) + 3
+        """Axes that codes take: the keys (three times when the modalities' codes differ), polarity, stress, reversal, a chain's links."""
+        return self.num_keys * ((3 if self.code_angle_degrees > 0 else 1) + self.chain_length - 1) + 3
 
     @property
     def steps_per_word(self) -> dict[str, int]:
@@ -161,7 +183,9 @@ class Binding:
         key: 0..num_keys-1.
         polarity: 1 or -1.
         audio_step: the step where it is stressed, or None.
-        vision_step: the step where it is contradicted, or None.
+        vision_step: the step where it is contradicted, or None; with a chain the step of its first link.
+        chain: steps of a chain's further links, in text and vision by turns; empty without a chain.
+        is_reversed_by_chain: whether the chain ends in a reversal.
     """
 
     word: int
@@ -169,11 +193,18 @@ class Binding:
     polarity: int
     audio_step: int | None
     vision_step: int | None
+    chain: tuple[int, ...] = ()
+    is_reversed_by_chain: bool = False
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether its polarity counts reversed."""
+        return self.is_reversed_by_chain if self.chain else self.vision_step is not None
 
     @property
     def contribution(self) -> int:
         """What the word adds to the label's sum: its polarity, doubled when stressed, reversed when contradicted."""
-        return self.polarity * (1 if self.audio_step is None else 2) * (1 if self.vision_step is None else -1)
+        return self.polarity * (1 if self.audio_step is None else 2) * (-1 if self.is_contradicted else 1)
 
 
 @dataclass(frozen=True)
@@ -248,6 +279,13 @@ def _make_utterance(
 ) -> tuple[Utterance, tuple[Binding, ...]]:
     num_words = int(generator.integers(config.min_words, config.max_words + 1))
     bindings = _draw_bindings(config, generator, num_words)
+    chains: list[Chain] = []
+    if config.chain_length > 1:
+        chains = draw_chains(config, generator, num_words, [binding.word for binding in bindings])
+        bindings = tuple(
+            replace(binding, vision_step=chain.steps[0], chain=chain.steps[1:], is_reversed_by_chain=chain.is_reversed)
+            for binding, chain in zip(bindings, chains, strict=True)
+        )
     spoken = generator.integers(0, config.num_fillers, size=num_words)
     words = [f"w{filler:02d}" for filler in spoken]
     noise = {"text": config.text_noise, "audio": config.audio_noise, "vision": config.vision_noise}
@@ -256,15 +294,19 @@ def _make_utterance(
         for modality, steps in config.steps_per_word.items()
     }
     is_filler = np.ones((num_words, 1), dtype=np.float32)
-    is_filler[[binding.word for binding in bindings]] = 0.0
+    is_filler[[binding.word for binding in bindings] + [step for chain in chains for step in chain.steps[1::2]]] = 0.0
     features["text"] += codes.fillers[spoken] * is_filler
     for binding in bindings:
         words[binding.word] = f"{'good' if binding.polarity > 0 else 'bad'}·k{binding.key}"
         features["text"][binding.word] += codes.keys["text"][binding.key] + binding.polarity * codes.polarity
         if binding.audio_step is not None:
             features["audio"][binding.audio_step] += codes.keys["audio"][binding.key] + codes.stress
-        if binding.vision_step is not None:
+        if binding.vision_step is not None and not binding.chain:
             features["vision"][binding.vision_step] += codes.keys["vision"][binding.key] + codes.reversal
+    for binding, chain in zip(bindings, chains, strict=False):  # there are none without chains
+        write_chain(chain, codes.keys["vision"][binding.key], link_codes(config), codes.reversal, features)
+        for place, step in enumerate(chain.steps[1::2]):
+            words[step] = f"link·{2 * place + 1}·k{chain.codes[2 * place]}"
     _add_distractors(config, codes, generator, bindings, features)
     label = noiseless_label(bindings) + config.label_noise * float(generator.standard_normal())
     utterance = Utterance(

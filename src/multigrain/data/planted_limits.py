@@ -23,6 +23,9 @@ What is known of each polar word:
   when that happens to lie inside the word's own span. Anywhere in `n` words that has probability `1 / n`; with a maximum lag
   it depends on the word's place, and the largest probability of all places is used, so that the limit stays an upper bound. With
   aligned data and `maximum_lag = 0` this is the oracle, as it should be.
+
+With chains (`chain_length` above 1) text alone may know how many words are reversed, and sums know less than which: then there are the
+oracle, `text_vision` (everything but the stress) and `pooled`, which stays an upper bound of what sums allow.
 """
 
 import itertools
@@ -44,7 +47,7 @@ def correlation_limits(config: PlantedConfig) -> dict[str, float]:
 
     Returns:
         `oracle`, `text`, `text_audio`, `text_vision`, `audio`, `vision`, `audio_vision`, `pooled`, `same_place`, each in 0..1; 0 for
-        all of them when the label is constant.
+        all of them when the label is constant. With chains only `oracle`, `text_vision` and `pooled`.
     """
     known = {"oracle": (1.0, 1.0), "text": (0.0, 0.0), "text_audio": (1.0, 0.0), "text_vision": (0.0, 1.0)}
     explained = {name: _explained_variance(config, _word_types(config, *seen)) for name, seen in known.items()}
@@ -53,6 +56,8 @@ def correlation_limits(config: PlantedConfig) -> dict[str, float]:
     lengths = range(config.min_words, config.max_words + 1)
     by_length = [_explained_variance(config, _word_types(config, *_chances_at_own_place(config, length))) for length in lengths]
     explained["same_place"] = sum(by_length) / len(by_length)
+    if config.chain_length > 1:
+        explained = {name: explained[name] for name in ("oracle", "text_vision", "pooled")}
     total = explained["oracle"] + config.label_noise**2
     return {name: math.sqrt(min(1.0, value / total)) if total > 0 else 0.0 for name, value in explained.items()}
 
