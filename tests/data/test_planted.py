@@ -23,6 +23,7 @@ from multigrain.data.store import Store
 from multigrain.errors import DataError, StoreError
 
 SMALL = PlantedConfig(train_size=60, valid_size=20, test_size=20)
+LONGER = {"num_keys": 6, "min_words": 5, "max_words": 12, "audio_steps_per_word": 3, "vision_steps_per_word": 4}
 
 
 def pairs(config, split="test"):
@@ -44,11 +45,11 @@ def same(first, second):
 def test_shapes_and_ranges_of_the_default_instance():
     for utterance, bindings in pairs(SMALL, "train"):
         num_words = len(utterance.words)
-        assert 5 <= num_words <= 12
+        assert 4 <= num_words <= 8
         assert {name: values.shape for name, values in utterance.features.items()} == {
             "text": (num_words, 24),
-            "audio": (3 * num_words, 24),
-            "vision": (4 * num_words, 24),
+            "audio": (2 * num_words, 24),
+            "vision": (3 * num_words, 24),
         }
         assert 1 <= len(bindings) <= 3
         assert len({binding.key for binding in bindings}) == len(bindings)
@@ -86,7 +87,7 @@ def test_a_split_never_depends_on_the_size_of_another_and_larger_ones_begin_with
     train = generate_utterances(larger, "train")
     assert len(train) == 700
     assert all(same(a, b) for a, b in zip(generate_utterances(SMALL, "train"), train, strict=False))
-    firsts = [generate_utterances(SMALL, split)[0].features["audio"][:15] for split in ("train", "valid", "test")]
+    firsts = [generate_utterances(SMALL, split)[0].features["audio"][:8] for split in ("train", "valid", "test")]
     assert all(np.abs(np.corrcoef(firsts[a].ravel(), firsts[b].ravel())[0, 1]) < 0.5 for a, b in ((0, 1), (0, 2), (1, 2)))
 
 
@@ -99,7 +100,7 @@ def test_rates_of_events_and_polarity():
 
 
 def test_maximum_lag_bounds_the_distance_to_the_own_span():
-    config = dataclasses.replace(SMALL, maximum_lag=2, test_size=200)
+    config = dataclasses.replace(SMALL, maximum_lag=2, test_size=200, **LONGER)
     distances = []
     for utterance, bindings in pairs(config):
         for binding in bindings:
@@ -133,7 +134,7 @@ def test_the_angle_between_the_modalities_codes(angle):
     codes = planted_codes(PlantedConfig(code_angle_degrees=angle))
     for modality in ("audio", "vision"):
         cosines = codes.keys["text"] @ codes.keys[modality].T / 9
-        np.testing.assert_allclose(cosines, np.eye(6) * math.cos(math.radians(angle)), atol=1e-6)
+        np.testing.assert_allclose(cosines, np.eye(4) * math.cos(math.radians(angle)), atol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(codes.keys[modality], axis=1), 3.0, rtol=1e-6)
         assert np.abs(codes.keys[modality] @ np.stack([codes.polarity, codes.stress, codes.reversal]).T).max() == 0
     assert not (codes.fillers @ np.concatenate([*codes.keys.values(), codes.polarity[None]]).T).any()
@@ -142,12 +143,12 @@ def test_the_angle_between_the_modalities_codes(angle):
 @pytest.mark.parametrize(
     ("dials", "message"),
     [
-        ({"width": 8}, "width is 8, but 6 keys and the codes .* need 9 orthogonal axes. Set width to at least 9"),
-        ({"code_angle_degrees": 45.0, "width": 20}, "6 keys in three subspaces .* at least 21"),
+        ({"width": 6}, "width is 6, but 4 keys and the codes .* need 7 orthogonal axes. Set width to at least 7"),
+        ({"code_angle_degrees": 45.0, "width": 14}, "4 keys in three subspaces .* at least 15"),
         ({"num_keys": 2}, "num_keys is 2, but 3 polar words with distinct keys need 3"),
         ({"num_keys": 3, "audio_distractors": 0.5}, "a distractor with a key of its own need 4"),
         ({"min_words": 2}, "max_polar_words is 3, but the shortest utterance has 2 words"),
-        ({"min_words": 13}, "13..12 words"),
+        ({"min_words": 13}, "13..8 words"),
         ({"stress_probability": 1.5}, "stress_probability is 1.5; expected a number that is between 0 and 1"),
         ({"audio_noise": -0.1}, "audio_noise is -0.1; expected a number that is at least 0"),
         ({"label_noise": math.nan}, "label_noise is nan"),
@@ -185,7 +186,7 @@ def test_limits_of_one_polar_word_by_hand():
 
 
 def test_limits_agree_with_the_best_predictions_on_many_utterances():
-    config = PlantedConfig(test_size=2000)
+    config = PlantedConfig(test_size=4000)
     labels, oracle, text, pooled = [], [], [], []
     groups: dict[tuple, list[float]] = {}
     for utterance, bindings in pairs(config):
@@ -331,7 +332,7 @@ def test_a_store_of_chains_reads_back_and_knows_its_limits(tmp_path):
         ({"chain_length": 4, "min_words": 5}, "max_polar_words is 2 and 2 words of a chain for each.*Set min_words to at least 6"),
         ({"chain_length": 2, "vision_distractors": 1.0, "num_keys": 6}, "no vision_distractors and no maximum_lag"),
         ({"chain_length": 0}, "chain_length is 0; expected a number that is at least 1"),
-        ({"chain_length": 9, "min_words": 10}, "Set width to at least 39"),
+        ({"chain_length": 9, "min_words": 10, "max_words": 12}, "Set width to at least 39"),
     ],
 )
 def test_chains_that_cannot_be_are_refused(dials, message):

@@ -287,7 +287,10 @@ class MCMuT(MultimodalModel):
         scales = [f"scale {number}" for number in range(max(len(asked) for levels in self.asks.values() for asked in levels.values()))]
         if len(scales) == 1:
             return {}
-        return {"only scale 0": frozenset(scales[1:]), **{f"without {scale}": frozenset({scale}) for scale in scales}}
+        found = {"only scale 0": frozenset(scales[1:]), **{f"without {scale}": frozenset({scale}) for scale in scales}}
+        if len(scales) == 2:
+            del found["without scale 1"]  # the same thing
+        return found
 
     def _low_level(self, name: str, sequence: ModalitySequence) -> Tensor:
         features = self.text_dropout(sequence.features) if name == "text" else sequence.features
