@@ -108,7 +108,7 @@ def test_broken_files_are_named(path):
     with pytest.raises(RecipeError, match=r"small.yaml is not valid YAML: .*line 1"):
         load_recipe(path)
     path.write_text("- a list")
-    with pytest.raises(RecipeError, match=r"holds list; expected a mapping with the keys name, data"):
+    with pytest.raises(RecipeError, match=r"holds list; expected a mapping with the keys name, published, data"):
         load_recipe(path)
     path.write_text("model: {name: lf_lstm}")
     with pytest.raises(RecipeError, match=r"the section 'data' is missing. Write `data:"):

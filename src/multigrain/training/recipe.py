@@ -13,6 +13,7 @@ from multigrain.data.joint_store import StoreSource, check_names
 from multigrain.errors import RecipeError, require
 from multigrain.language.settings import TextEncoderSettings
 from multigrain.schema import MODALITIES, Task
+from multigrain.training.published import PublishedRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,11 +191,13 @@ class Recipe:
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
     text_encoder: TextEncoderSettings | None = None
+    published: PublishedRecipe = field(default_factory=PublishedRecipe)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values in the form of the YAML file: the model's settings stand beside its name."""
         return {
             "name": self.name,
+            **({"published": self.published.to_value()} if self.published.rows else {}),
             "data": self.data.to_dict(),
             **({} if self.text_encoder is None else {"text_encoder": _plain(asdict(self.text_encoder))}),
             "task": _plain({key: value for key, value in asdict(self.task).items() if value is not None}),
@@ -205,7 +208,7 @@ class Recipe:
 
     def decisive(self) -> dict[str, dict[str, Any]]:
         """The sections without the stores' paths and the cache's: what, with the fingerprint of their content, decides a run's numbers."""
-        sections = {name: section for name, section in self.to_dict().items() if isinstance(section, dict)}
+        sections = {name: section for name, section in self.to_dict().items() if isinstance(section, dict) and name != "published"}
         stores = [{key: value for key, value in source.items() if key != "path"} for source in sections["data"].get("stores", ())]
         data = {key: value for key, value in sections["data"].items() if key not in ("store", "stores")}
         sections |= {"data": data | ({"stores": stores} if stores else {})}

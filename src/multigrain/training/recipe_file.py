@@ -3,6 +3,7 @@
 import os
 import types
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import MISSING, asdict, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -15,10 +16,11 @@ from multigrain.data.label_map import LabelMap
 from multigrain.errors import RecipeError, nearest
 from multigrain.language.settings import TextEncoderSettings
 from multigrain.language.source import MINILM
+from multigrain.training.published import PublishedRecipe, changes, check_variant, parse_published
 from multigrain.training.recipe import DataRecipe, EvaluationRecipe, ModelRecipe, Recipe, TaskRecipe, TrainingRecipe
 
 SECTIONS: dict[str, type] = {"data": DataRecipe, "task": TaskRecipe, "training": TrainingRecipe, "evaluation": EvaluationRecipe}
-TOP_KEYS = ("name", "data", "text_encoder", "task", "model", "training", "evaluation")
+TOP_KEYS = ("name", "published", "data", "text_encoder", "task", "model", "training", "evaluation")
 
 
 def list_recipes() -> dict[str, Path]:
@@ -50,9 +52,22 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     if not isinstance(values, dict):
         raise RecipeError(f"{path} holds {type(values).__name__}; expected a mapping with the keys {', '.join(TOP_KEYS)}.")
     values.setdefault("name", path.stem)
+    return _overridden(values, overrides, source=str(path))
+
+
+def _overridden(values: dict[str, Any], overrides: Sequence[str], source: str) -> Recipe:
+    """The recipe with the overrides, without its published rows where they make another model, task or loss of it."""
+    written = deepcopy(values)
     for override in overrides:
         _set_override(values, override)
-    return recipe_from_dict(values, source=str(path))
+    if not overrides or not written.get("published") or values.get("published") != written["published"]:
+        return recipe_from_dict(values, source)
+    place = {**values["data"], "modalities": (written.get("data") or {}).get("modalities")} if isinstance(values.get("data"), dict) else None
+    before = recipe_from_dict({**written, "data": place}, source)
+    change = changes(before, recipe_from_dict({**values, "published": None}, source))
+    if change is not None:
+        values["published"] = PublishedRecipe(rows=before.published.rows, withheld=change).to_value()
+    return recipe_from_dict(values, source)
 
 
 def find_recipe(path_or_name: str | Path) -> Path:
@@ -91,7 +106,14 @@ def recipe_from_dict(values: Mapping[str, Any], source: str = "recipe") -> Recip
                 raise RecipeError(f"the section {section!r} is missing. {_section_example(section)}")
         parsed = {section: kind(**_parse_section(values.get(section), kind, section)) for section, kind in SECTIONS.items()}
         name = _parse_value(values.get("name", "recipe"), str, "name")
-        recipe = Recipe(name=name, model=_parse_model(values["model"]), text_encoder=_parse_text_encoder(values.get("text_encoder")), **parsed)
+        recipe = Recipe(
+            name=name,
+            published=parse_published(_from_text(values.get("published"))),
+            model=_parse_model(values["model"]),
+            text_encoder=_parse_text_encoder(values.get("text_encoder")),
+            **parsed,
+        )
+        check_variant(recipe)
     except RecipeError as error:
         raise RecipeError(f"{source}: {error}") from error
     return replace(recipe, data=_with_absolute_paths(recipe.data))
@@ -263,6 +285,8 @@ def _parse_model(values: Any) -> ModelRecipe:
 
 def _parse_value(value: Any, kind: Any, key: str) -> Any:
     """One value, converted to its declared type by jsonargparse (text from the command line included)."""
+    if _is_of(value, kind):
+        return value
     from jsonargparse import ArgumentError, ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False, default_env=False)
@@ -271,6 +295,14 @@ def _parse_value(value: Any, kind: Any, key: str) -> Any:
         return parser.parse_object({"value": value}, defaults=False).value
     except (ArgumentError, TypeError, ValueError) as error:
         raise RecipeError(f"{key} is {value!r}; expected {describe_type(kind)}. Change it in the recipe or on the command line.") from error
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a value is of its type already, as most of a YAML file are; making a parser takes milliseconds."""
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return not isinstance(value, str) and any(_is_of(value, entry) for entry in get_args(kind))
+    return value in get_args(kind) if origin is Literal else kind in (int, float, bool, type(None)) and type(value) is kind
 
 
 def describe_type(kind: Any) -> str:
