@@ -12,7 +12,7 @@ import multigrain
 PACKAGE = Path(multigrain.__file__).parent
 LEVELS = (
     ("errors", "schema", "step_times", "hub"),
-    ("layers", "losses", "metrics", "language", "data"),
+    ("layers", "losses", "metrics", "language", "data", "published"),
     ("models",),
     ("training", "evaluation", "video"),
     ("plots", "report", "demo", "analysis", "benchmark"),

@@ -14,10 +14,12 @@ from multigrain.cli import build_app
 from multigrain.cli.list import LISTS
 from multigrain.data.convert import convert
 from multigrain.data.planted import PlantedConfig, write_planted_store
+from multigrain.data.planted_like import LikeConfig
 from multigrain.data.readers import READERS
 from multigrain.data.store import Store
 from multigrain.models import MODELS, build_model
 from multigrain.models.base import MultimodalModel
+from multigrain.published.rows import find_row
 from multigrain.training.recipe_file import list_recipes, load_recipe, recipe_from_dict
 
 ROOT = Path(__file__).parents[1]
@@ -66,11 +68,12 @@ def check_recipe(source: str, overrides: list[str], folder: Path) -> None:
     """Loads a recipe of the package, or one that a page shows (or says how to write), with the overrides."""
     if source == RECIPE_OF_THE_WALK:
         return
-    if source.endswith(".yaml"):
+    file, _, row = source.partition("#")
+    if file.endswith(".yaml"):
         shown = {values["name"]: values for page in PAGES for values in map(yaml.safe_load, blocks(page, "yaml"))}
         shown["my-mult"] = shown["my-mcmut"] | {"name": "my-mult", "model": {"name": "mult"}}
-        (folder / source).write_text(yaml.safe_dump(shown[Path(source).stem]), encoding="utf-8")
-        source = str(folder / source)
+        (folder / file).write_text(yaml.safe_dump(shown[Path(file).stem]), encoding="utf-8")
+        source = f"{folder / file}#{row}" if row else str(folder / file)
     load_recipe(source, overrides)
 
 
@@ -83,7 +86,7 @@ def test_commands_parse_against_the_command_line(page: Path, line: str, tmp_path
         assert parameters["format"] in READERS
     if command == "data planted":
         dials = [word.removeprefix("--").replace("-", "_") for word in parameters["arguments"] or () if word.startswith("--")]
-        assert set(dials) <= {field.name for field in fields(PlantedConfig)}
+        assert set(dials) <= {field.name for field in fields(PlantedConfig if parameters["like"] is None else LikeConfig)}
     if command == "train" and not parameters["resume"]:
         check_recipe(parameters["recipe"], parameters["overrides"] or [], tmp_path)
     if command == "compare":
@@ -116,18 +119,47 @@ def test_make_targets_exist():
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")], ids=page_name)
-def test_recipes_shown_are_recipes(page: Path, monkeypatch: pytest.MonkeyPatch):
+def test_recipes_shown_are_recipes(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(MODELS, "mean_pooling", model_of_the_walk())
     for block in blocks(page, "yaml"):
-        recipe_from_dict(yaml.safe_load(block), source=page_name(page))
+        values = yaml.safe_load(block)
+        if "rows" not in values:
+            recipe_from_dict(values, source=page_name(page))
+            continue
+        (tmp_path / "rows.yaml").write_text(block, encoding="utf-8")
+        for row in values["rows"]:
+            load_recipe(f"{tmp_path / 'rows.yaml'}#{row}")
 
 
 def test_the_table_of_models_names_every_model_and_only_recipes_that_exist():
     section = README.read_text(encoding="utf-8").split("## Models")[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
     assert {re.match(r"\| `(\w+)`", row).group(1) for row in rows} == set(MODELS)
-    recipes = set(re.findall(r"`((?:planted|mosi|mmmo)/\w+)`", section))
+    recipes = set(re.findall(r"`((?:planted|mosi|mosi_text|mmmo|default|paper/\w+)/\w+)`", section))
     assert recipes <= set(list_recipes())
+
+
+def test_the_papers_numbers_stand_beside_the_recipe_that_is_that_row():
+    section = README.read_text(encoding="utf-8").split("## Models")[1].split("\n## ")[0]
+    checked = 0
+    for line in section.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) != 6 or " / " not in cells[3] or "Acc-7" in cells[3]:
+            continue
+        recipe = re.match(r"`(paper/\S+)`", cells[4])
+        assert recipe, f"a published number without its recipe: {line}"
+        numbers = re.findall(r"[\d.]+|&ndash;", cells[3].split(" / ", 1)[0].split()[-1] + " " + cells[3].split(" / ", 1)[1])
+        row = find_row(load_recipe(recipe[1]).published.rows[0])
+        metrics = ("accuracy_7", "accuracy_2_non0", "f1_non0", "mae", "correlation")
+        assert numbers == [row.printed.get(name, "&ndash;") for name in metrics], line
+        assert cells[3].startswith(f"{row.dataset} {row.setting}")
+        checked += 1
+    assert checked == 8
+
+
+def test_recipes_named_in_the_page_of_paper_recipes_exist():
+    page = (ROOT / "docs" / "paper-recipes.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(paper/[a-z_]+/\w+)`", page)) <= set(list_recipes())
 
 
 # Code -------------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from multigrain.cli import main
 from multigrain.data.store import StoreWriter
 from multigrain.models import MODELS
 from multigrain.schema import FeatureSpec, Task, Utterance
+from multigrain.training.recipe_file import list_recipes
 
 RECIPE = """
 name: tiny
@@ -131,7 +132,7 @@ def test_help_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-def test_lists_come_from_the_registries(capsys):
+def test_lists_come_from_the_registries(capsys, monkeypatch):
     assert main(["list", "models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows] == list(MODELS)
@@ -141,6 +142,15 @@ def test_lists_come_from_the_registries(capsys):
         assert isinstance(json.loads(capsys.readouterr().out), list)
         assert main(["list", kind]) == 0
         assert capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["list", "recipes"]) == 0
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert printed.count("paper/mosei_unaligned/...") == 3  # MCMuT's, MulT's and the single modalities' rows, each on a line
+    assert main(["list", "recipes", "--json"]) == 0
+    named = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert set(named) == set(list_recipes())
+    assert named["paper/mosei_unaligned/mcmut_b5"]["published"] == ["mcmut/table_6/b_5"]
     assert "There is no list of 'model'; expected one of models, readers, metrics, recipes. Did you mean 'models'?" in fails(capsys, "list", "model")
 
 

@@ -1,19 +1,21 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_runs import shift_scores, write_run
 
+from multigrain.data.joint_store import JointStore, StoreSource
 from multigrain.data.store import Store
 from multigrain.errors import DataError, RecipeError
-from multigrain.evaluation.comparison import Comparison, published_results, summarise
+from multigrain.evaluation.comparison import Comparison, published_rows_of, summarise
 from multigrain.evaluation.evaluate import RunFacts, read_run
 from multigrain.evaluation.tables import differences_table, results_table, to_json, to_latex, to_markdown, to_rich
 from multigrain.evaluation.training_pool import FailedRun
-from multigrain.models import MODELS
+from multigrain.published.rows import find_row
 from multigrain.schema import Task
-from multigrain.training.recipe_file import list_recipes
+from multigrain.training.recipe_file import load_recipe
 
 
 @pytest.fixture
@@ -80,20 +82,57 @@ def test_planted_stores_have_the_oracle_and_the_share_of_the_way(comparison: Com
     assert comparison.row("lf_lstm").share_of_the_way is None
 
 
-def test_published_rows_need_the_same_data_set() -> None:
-    results = published_results("mult", "mosi/mult mosi_unaligned.store")
-    assert results
-    assert {result.dataset for result in results} == {"MOSI"}
-    assert published_results("mult", "planted/mult planted.store") == ()
-    assert published_results("mult", "mosei.store") == tuple(result for result in MODELS["mult"].paper_results if "MOSEI" in result.dataset)
+def published_run(folder: Path, published: object, changes: list[str] | None = None) -> RunFacts:
+    """A run folder of a recipe that names published rows."""
+    recipe = folder.parent / f"{folder.name}.yaml"
+    recipe.write_text(f"data: {{store: mosei.store}}\npublished: {json.dumps(published)}\n{MCMUT}")
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(load_recipe(recipe, changes or []).to_yaml())
+    (folder / "run.json").write_text("{}")
+    return read_run(folder)
 
 
-def test_published_rows_of_a_variant_stand_beside_its_recipe_alone() -> None:
-    assert [result.metrics["mae"] for result in published_results("mmin", "mosi/mmin mosi.store")] == [0.741]
-    assert [result.metrics["mae"] for result in published_results("mmin", "mosi/mmin_without_coarse mosi.store")] == [0.773]
-    variants = {result.variant for result in MODELS["mmin"].paper_results if result.variant}
-    recipes = {name.removeprefix("mosi/mmin_") for name in list_recipes() if name.startswith("mosi/mmin_without")}
-    assert variants == recipes
+MCMUT = "model: {name: mcmut, width: 8, num_heads: 2}\ntask: {kind: classification}\n"
+ROWS = ["mcmut/table_2/unaligned/mcmut", "mcmut/table_4/mcmut", "mcmut/table_5/mcmut"]
+
+
+def test_published_rows_are_those_that_the_recipe_is(tmp_path: Path, make_store) -> None:
+    store = make_store()
+    run = published_run(tmp_path / "run", ROWS)
+    assert [row.id for row in published_rows_of(run, store, "test")[0]] == ROWS
+    assert published_rows_of(run, store, "valid") == ((), "they are of the test split, not of valid")
+    assert published_rows_of(published_run(tmp_path / "plain", None), store, "test") == ((), None)
+
+
+def test_published_rows_are_withheld_where_the_model_was_changed(tmp_path: Path, make_store) -> None:
+    run = published_run(tmp_path / "run", ROWS, ["model.num_blocks=2", "training.epochs=3"])
+    assert published_rows_of(run, make_store(), "test") == ((), "model.num_blocks was changed from 4 to 2")
+
+
+def test_published_rows_are_withheld_on_planted_and_on_several_stores(tmp_path: Path, planted: Store, make_store) -> None:
+    run = published_run(tmp_path / "run", ROWS)
+    assert published_rows_of(run, planted, "test") == ((), "the store is planted, not the data set of the paper")
+    joint = JointStore([StoreSource(path="a.store"), StoreSource(path="b.store")], [make_store(), make_store(name="b.store")], Task(), None)
+    assert published_rows_of(run, joint, "test") == ((), "it was trained on several stores together")
+
+
+def test_table_prints_published_rows_once_as_printed_and_says_what_it_withholds(comparison: Comparison) -> None:
+    rows = tuple(find_row(identifier) for identifier in (*ROWS, "mcmut/table_6/b_5"))
+    withheld = replace(comparison.row("lf_lstm"), withheld="model.width was changed from 64 to 8")
+    shown = replace(comparison, rows=(replace(comparison.row("mult"), published=rows), withheld, replace(withheld, name="other")))
+    table = results_table(shown, ("mae", "accuracy_7", "f1_non0", "accuracy_5"))
+    published = [row for row in table.rows if row[0].startswith("  published")]
+    features = "MOSEI, unaligned, GloVe, COVAREP, Facet (mult convention; MCMuT's Table"
+    assert published == [
+        (f"  published: {features}s 2, 5)", "", "0.588", "51.8", "82.8", ""),
+        (f"  published: {features} 4)", "", "0.588", "51.83", "82.77", ""),
+        (f"  published: {features} 6)", "", "0.591", "41.26", "82.81", ""),
+    ]
+    assert any("B=5 on MOSEI, unaligned (MCMuT's Table 6): Acc7 as printed, likely a misprint" in note for note in table.notes)
+    assert [note for note in table.notes if "not shown" in note] == [
+        "Published values of lf_lstm, other are not shown: model.width was changed from 64 to 8."
+    ]
+    assert json.loads(to_json(shown))["rows"][0]["published"][0]["id"] == ROWS[0]
 
 
 def test_unknown_metric_is_named(completed: dict[str, list[RunFacts]], planted: Store) -> None:

@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 
 from multigrain.errors import RecipeError
-from multigrain.training import recipe_file
+from multigrain.training import recipe_source
+from multigrain.training.overrides import set_override
 from multigrain.training.recipe_file import list_recipes, load_recipe, recipe_from_dict
+from multigrain.training.recipe_source import RecipeSource
 
 TEXT = """
 name: small
@@ -98,7 +100,7 @@ def test_modality_dropout_is_read_as_a_mapping_and_by_entry(path):
 
 
 def test_a_missing_recipe_names_the_nearest(monkeypatch, tmp_path):
-    monkeypatch.setattr(recipe_file, "list_recipes", lambda: {"planted/mcmut": tmp_path / "mcmut.yaml"})
+    monkeypatch.setattr(recipe_source, "list_recipes", lambda: {"planted/mcmut": RecipeSource(tmp_path / "mcmut.yaml")})
     with pytest.raises(RecipeError, match=r"There is no recipe 'planted/mcmt'.* Did you mean 'planted/mcmut'\? `multigrain list recipes`"):
         load_recipe("planted/mcmt")
 
@@ -108,7 +110,7 @@ def test_broken_files_are_named(path):
     with pytest.raises(RecipeError, match=r"small.yaml is not valid YAML: .*line 1"):
         load_recipe(path)
     path.write_text("- a list")
-    with pytest.raises(RecipeError, match=r"holds list; expected a mapping with the keys name, data"):
+    with pytest.raises(RecipeError, match=r"holds list; expected a mapping with the keys name, published, data"):
         load_recipe(path)
     path.write_text("model: {name: lf_lstm}")
     with pytest.raises(RecipeError, match=r"the section 'data' is missing. Write `data:"):
@@ -123,9 +125,9 @@ def test_broken_files_are_named(path):
 
 def test_a_nested_override_sets_one_entry_of_a_mapping():
     values = {"data": {"store": "a"}, "model": {"name": "mcmut"}}
-    recipe_file._set_override(values, "model.num_blocks.text=3")
-    recipe_file._set_override(values, "model.num_blocks.audio=1")
-    recipe_file._set_override(values, "model.num_blocks.vision=1")
+    set_override(values, "model.num_blocks.text=3")
+    set_override(values, "model.num_blocks.audio=1")
+    set_override(values, "model.num_blocks.vision=1")
     assert recipe_from_dict(values).model.config["num_blocks"] == {"text": 3, "audio": 1, "vision": 1}
 
 

@@ -122,18 +122,29 @@ def planted(
     arguments: Annotated[list[str] | None, typer.Argument(metavar="STORE [--DIAL VALUE]...", help="The store to make, and dials to turn.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is already there.")] = False,
     dials: Annotated[bool, typer.Option("--dials", help="Print the dials and their defaults, and make nothing.")] = False,
+    like: Annotated[  # taken here, so that the rest of the words can be dials of its own
+        str | None, typer.Option(metavar="mosi|mosei|iemocap", help="In the shape of this data set: its widths, lengths, task, and transcripts.")
+    ] = None,
 ) -> None:
     """Makes the planted data set, whose best possible score is known. Each of its dials is an option: --train-size 2000 --num-keys 8 ..."""
     from multigrain.data.planted import PlantedConfig, write_planted_store
+    from multigrain.data.planted_like import SHAPES, LikeConfig, write_like_store
 
+    if like is not None and like not in SHAPES:
+        raise DataError(f"--like {like}: expected one of {', '.join(SHAPES)}.{nearest(like, list(SHAPES))}")
+    config: type = PlantedConfig if like is None else LikeConfig
     if dials:
-        for field in fields(PlantedConfig):
-            typer.echo(f"--{field.name.replace('_', '-')} {field.default}")
+        for field in fields(config):
+            if field.name != "like":
+                typer.echo(f"--{field.name.replace('_', '-')} {field.default}")
         return
-    store, values = _store_and_dials(arguments or [], PlantedConfig)
+    store, values = _store_and_dials(arguments or [], config)
     with _progress_bar() as progress:
         progress("making the planted data set", 0, 1)
-        made = write_planted_store(store, PlantedConfig(**values), overwrite=overwrite)
+        if like is None:
+            made = write_planted_store(store, PlantedConfig(**values), overwrite=overwrite)
+        else:
+            made = write_like_store(store, LikeConfig(**{"like": like, **values}), overwrite=overwrite)
     _print_store(made)
 
 

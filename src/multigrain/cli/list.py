@@ -31,7 +31,10 @@ def list_registry(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*(rows[0] if rows else ["nothing"]))
+    rows = _collapsed(rows) if kind == "recipes" else rows
+    table = Table()
+    for title in rows[0] if rows else ["nothing"]:
+        table.add_column(title, overflow="fold")  # names are to be typed, so that none may end in an ellipsis
     for row in rows:
         table.add_row(*(f"{value:,}" if type(value) is int and value > 9999 else str(value) for value in row.values()))
     Console().print(table)
@@ -72,17 +75,30 @@ def _metrics() -> list[dict[str, Any]]:
 
 
 def _recipes() -> list[dict[str, Any]]:
-    import yaml
-
     from multigrain.training.recipe_file import list_recipes
+    from multigrain.training.recipe_source import read_values
 
     rows = []
-    for name, path in list_recipes().items():
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for name, source in list_recipes().items():
+        values = read_values(source)
         data = values["data"]
         stores = [data["store"]] if "store" in data else [store["path"] for store in data["stores"]]
-        rows.append({"name": name, "model": values["model"]["name"], "store": ", ".join(stores)})
+        published = values.get("published") or []
+        rows.append({"name": name, "model": values["model"]["name"], "store": ", ".join(stores), "published": published})
     return rows
+
+
+def _collapsed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Recipes for a narrow table: those of the papers that share folder, model and store on one line; the rows that they are in JSON alone."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        folder, _, last = row["name"].rpartition("/")
+        is_family = folder.count("/") > 0
+        groups.setdefault((folder, "" if is_family else last, row["model"], row["store"]), []).append(last)
+    return [
+        {"name": f"{folder}/{lasts[0]}" if len(lasts) == 1 else f"{folder}/... {', '.join(lasts)}", "model": model, "store": store}
+        for (folder, _, model, store), lasts in groups.items()
+    ]
 
 
 LISTS: dict[str, Callable[[], list[dict[str, Any]]]] = {"models": _models, "readers": _readers, "metrics": _metrics, "recipes": _recipes}

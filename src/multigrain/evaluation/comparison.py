@@ -3,7 +3,6 @@
 All runs of a comparison were trained and are measured on the same store, so that the test can be paired.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import nan
@@ -17,8 +16,9 @@ from multigrain.evaluation.predict import Predictions
 from multigrain.evaluation.significance import Interval, PairedTest, interval_over_seeds, paired_bootstrap
 from multigrain.evaluation.training_pool import FailedRun
 from multigrain.metrics import compute_metrics, metrics_for
-from multigrain.models.base import PaperResult
+from multigrain.published.rows import PublishedRow, find_row
 from multigrain.schema import Task
+from multigrain.training.published import PublishedRecipe
 
 if TYPE_CHECKING:
     from multigrain.data.joint_store import JointStore
@@ -40,7 +40,8 @@ class ModelRow:
         values: metric -> its value for each seed.
         intervals: metric -> mean and 95 % interval over seeds.
         tests: metric -> paired test against the reference; empty for the reference itself.
-        published: rows of the model's paper on the same data set, with their settings.
+        published: the rows of the papers' tables that the recipe is; empty for most.
+        withheld: why the rows that the recipe names are not among them; None where they are, or where it names none.
         parameters: trained numbers of the model.
         seconds_per_epoch: mean over seeds; None where unknown.
         share_of_the_way: on planted data: (correlation - best baseline) / (oracle - best baseline), or None.
@@ -53,9 +54,10 @@ class ModelRow:
     values: dict[str, tuple[float, ...]]
     intervals: dict[str, Interval]
     tests: dict[str, PairedTest]
-    published: tuple[PaperResult, ...]
+    published: tuple[PublishedRow, ...]
     parameters: int
     seconds_per_epoch: float | None
+    withheld: str | None = None
     share_of_the_way: float | None = None
 
 
@@ -130,8 +132,8 @@ def summarise(
     names = _metric_names(task, convention, metrics)
     predictions = {name: [run.predictions(split) for run in runs] for name, runs in completed.items()}
     chosen = reference if reference is not None and reference in completed else list(completed)[-1]
-    own = opened.path.name if isinstance(opened, Store) else ""  # published rows are of one data set
-    rows = [_row(name, runs, predictions, chosen, task, convention, names, f"{name} {own}") for name, runs in completed.items()]
+    published = {name: published_rows_of(runs[0], opened, split) for name, runs in completed.items()}
+    rows = [_row(name, runs, predictions, chosen, task, convention, names, *published[name]) for name, runs in completed.items()]
     oracle = _oracle(opened, split)
     baseline = _best_baseline(rows) if oracle is not None else None
     if oracle is not None and baseline is not None:
@@ -179,7 +181,8 @@ def _row(
     task: Task,
     convention: str,
     metrics: Sequence[str],
-    dataset: str,
+    published: tuple[PublishedRow, ...],
+    withheld: str | None,
 ) -> ModelRow:
     scored = [_scores(run, own.task, convention) for run, own in zip(predictions[name], runs, strict=True)]
     values = {metric: tuple(score.get(metric, score.get(metric.removesuffix("_expected"), nan)) for score in scored) for metric in metrics}
@@ -194,7 +197,8 @@ def _row(
         values=values,
         intervals={metric: interval_over_seeds(value) for metric, value in values.items()},
         tests={} if name == reference else paired_bootstrap(predictions[name], predictions[reference], chosen),
-        published=published_results(model, dataset),
+        published=published,
+        withheld=withheld,
         parameters=int(runs[0].results["parameters"]),
         seconds_per_epoch=fmean(seconds) if seconds else None,
     )
@@ -206,22 +210,30 @@ def _scores(predictions: Predictions, task: Task, convention: str) -> dict[str, 
     return compute_metrics(task, predictions.answers, predictions.labels, convention, predictions.ids)
 
 
-def published_results(model: str, dataset: str) -> tuple[PaperResult, ...]:
-    """A model's published rows on a data set.
+def published_rows_of(run: RunFacts, store: "Store | JointStore", split: str) -> tuple[tuple[PublishedRow, ...], str | None]:
+    """The published rows that a run's recipe is, or none and why: only the very variant, on such data, scored on the test split.
 
     Args:
-        model: key in `MODELS`.
-        dataset: words that name the data, such as "mosi/mcmut mosi_unaligned.store"; a row counts when its own
-            data set's name is one of them. Where they hold a published variant, such as "without_coarse", its rows
-            count alone.
+        run: of the recipe; the recipe in its folder counts, with whatever was changed on the command line.
+        store: that it was trained on.
+        split: that the comparison is of.
     """
-    from multigrain.models import MODELS
+    from multigrain.data.store import Store
+    from multigrain.training.run_folder import RunFolder
 
-    words = set(re.split(r"[^a-z0-9]+", dataset.lower()))
-    results = MODELS[model].paper_results if model in MODELS else ()
-    fitting = [result for result in results if re.sub(r"[^a-z0-9]", "", result.dataset.lower().removeprefix("cmu-")) in words]
-    named = tuple(result for result in fitting if result.variant and result.variant in dataset)
-    return named or tuple(result for result in fitting if not result.variant)
+    folder = RunFolder(run.folder)
+    published = folder.recipe().published if folder.is_run else PublishedRecipe()
+    if not published.rows:
+        return (), None
+    if published.withheld is not None:
+        return (), published.withheld
+    if not isinstance(store, Store):
+        return (), "it was trained on several stores together"
+    if "planted" in (store.manifest.get("extra") or {}):
+        return (), "the store is planted, not the data set of the paper"
+    if split != "test":
+        return (), f"they are of the test split, not of {split}"
+    return tuple(find_row(identifier) for identifier in published.rows), None
 
 
 def _best_baseline(rows: Sequence[ModelRow]) -> ModelRow | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from multigrain.evaluation.comparison import Comparison, ModelRow
 from multigrain.evaluation.significance import Interval, PairedTest
-from multigrain.models.base import PaperResult
+from multigrain.published.rows import PAPER_NAMES, PublishedRow
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -102,7 +102,7 @@ def results_table(comparison: Comparison, metrics: tuple[str, ...] | None = None
     rows: list[tuple[str, ...]] = []
     for row in comparison.rows:
         rows.append((row.name, str(len(row.seeds)), *(mean_with_interval(name, row.intervals[name]) for name in names)))
-        rows.extend(_published_row(result, names) for result in row.published)
+        rows.extend(_published_cells(alike, names) for alike in _alike(row.published))
     if comparison.oracle is not None:
         rows.append(("oracle (best possible)", "", *(number(name, comparison.oracle.get(name)) for name in names)))
     return Table(
@@ -191,9 +191,25 @@ def _column(metric: str) -> str:
     return metric_title(metric) + (" %" if is_percent(metric) else "")
 
 
-def _published_row(result: PaperResult, names: tuple[str, ...]) -> tuple[str, ...]:
-    printed = tuple("" if name not in result.metrics else f"{result.metrics[name]:g}" for name in names)
-    return (f"  published: {result.dataset}, {result.setting} ({result.convention} convention; {result.source})", "", *printed)
+def _alike(rows: tuple[PublishedRow, ...]) -> list[list[PublishedRow]]:
+    """Published rows of a recipe, those together that print the same values."""
+    groups: dict[tuple[object, ...], list[PublishedRow]] = {}
+    for row in rows:
+        groups.setdefault((row.dataset, row.setting, row.convention, *row.metrics.items()), []).append(row)
+    return list(groups.values())
+
+
+def _published_cells(rows: list[PublishedRow], names: tuple[str, ...]) -> tuple[str, ...]:
+    first = rows[0]
+    tables: dict[str, list[int]] = {}
+    for row in rows:
+        if row.table not in tables.setdefault(row.paper, []):
+            tables[row.paper].append(row.table)
+    where = "; ".join(
+        f"{PAPER_NAMES[paper]}'s Table{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}" for paper, numbers in tables.items()
+    )
+    of = ", ".join(part for part in (first.dataset, first.setting, first.features) if part)
+    return (f"  published: {of} ({first.convention} convention; {where})", "", *(first.printed.get(name, "") for name in names))
 
 
 def differences_table(comparison: Comparison) -> Table:
@@ -220,8 +236,18 @@ def _test_row(row: ModelRow, names: tuple[str, ...], has_share: bool) -> tuple[s
 
 def _notes(comparison: Comparison) -> tuple[str, ...]:
     notes = [f"FAILED: {failure.name} seed {failure.seed}: {failure.reason}" for failure in comparison.failures]
-    if any(row.published for row in comparison.rows):
-        notes.append("Published values were measured on other features or splits where their setting says so, and under the convention named.")
+    published = [row for rows in comparison.rows for row in rows.published]
+    if published:
+        notes.append("Published values are as printed, and under the convention named, whatever that of ours is.")
+        remarks: dict[str, list[str]] = {}
+        for result in published:
+            remarks.setdefault(result.note, []).append(result.title)
+        notes += [f"{'; '.join(dict.fromkeys(titles))}: {note}." for note, titles in remarks.items() if note]
+    withheld: dict[str, list[str]] = {}
+    for row in comparison.rows:
+        if row.withheld is not None:
+            withheld.setdefault(row.withheld, []).append(row.name)
+    notes += [f"Published values of {', '.join(names)} are not shown: {reason}." for reason, names in withheld.items()]
     return tuple(notes)
 
 

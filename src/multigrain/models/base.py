@@ -63,27 +63,6 @@ class Paper:
     url: str
 
 
-@dataclass(frozen=True)
-class PaperResult:
-    """One row of a published table.
-
-    Attributes:
-        dataset: such as "MOSI".
-        setting: what the row was measured on, such as "unaligned, GloVe, COVAREP, Facet".
-        convention: the metric convention, as in `docs/conventions.md` (`mult`, `mmsa`, `mag`).
-        metrics: metric name -> value, accuracies in percent as printed.
-        source: paper and table.
-        variant: what the names of recipes of this variant hold, such as "without_coarse"; empty for the model as it is.
-    """
-
-    dataset: str
-    setting: str
-    convention: str
-    metrics: Mapping[str, float]
-    source: str
-    variant: str = ""
-
-
 class InputNormaliser(nn.Module):
     """Standardises one modality's features with the training split's statistics and clips outliers.
 
@@ -120,7 +99,6 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         modalities: those it can read.
         needs_alignment: True when all modalities must have one step a word.
         skips_parameters: True when some training steps leave parameters without a gradient.
-        paper_results: published rows, to stand beside ours.
         unmet_contracts: contract test -> why this model cannot meet it; empty for nearly all.
     """
 
@@ -130,7 +108,6 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
     modalities: ClassVar[tuple[str, ...]] = MODALITIES
     needs_alignment: ClassVar[bool] = False
     skips_parameters: bool = False
-    paper_results: ClassVar[tuple[PaperResult, ...]] = ()
     unmet_contracts: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: Any, task: Task, features: Mapping[str, FeatureSpec], *, normalise: bool = False, clip: float | None = None):

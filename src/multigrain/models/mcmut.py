@@ -33,7 +33,7 @@ from multigrain.layers.multi_scale import MultiScaleAttention, ScaleAggregation,
 from multigrain.layers.native.layer import LayerCall, Rates, is_native, layer_call, native_layers
 from multigrain.layers.temporal_projection import TemporalProjection
 from multigrain.layers.transformer import PositionalInput, Reading, TransformerSettings, TransformerStack, read_together
-from multigrain.models.base import MultimodalModel, Paper, PaperResult
+from multigrain.models.base import MultimodalModel, Paper
 from multigrain.models.mcmut_levels import Interaction, SourceScales, level_turn, needed_levels, reverse, source_levels, stream_depth
 from multigrain.models.settings import directions, number_for, require, require_heads, require_per_modality, require_rates, require_targets
 from multigrain.schema import Batch, FeatureSpec, ModalitySequence, ModelOutput, Task
@@ -345,22 +345,6 @@ class MCMuT(MultimodalModel):
             steps.append(_Step(stream, layer, levels[stream][level - 1], asked))
             levels[stream].append(len(low_level) + len(steps) - 1)
         return steps, {stream: numbers[-1] for stream, numbers in levels.items()}
-
-    paper_results: ClassVar[tuple[PaperResult, ...]] = tuple(
-        PaperResult(
-            dataset,
-            setting,
-            "mult",
-            {"accuracy_7": accuracy_7, "accuracy_2_non0": accuracy_2, "f1_non0": f1, "mae": mae, "correlation": correlation},
-            f"MCMuT paper, {table}",
-        )
-        for dataset, setting, accuracy_7, accuracy_2, f1, mae, correlation, table in (
-            ("MOSI", "aligned; GloVe, COVAREP, Facet", 40.7, 83.9, 83.2, 0.866, 0.701, "Table 1"),
-            ("MOSI", "unaligned; GloVe, COVAREP, Facet", 40.3, 82.2, 82.3, 0.885, 0.691, "Table 1"),
-            ("MOSEI", "aligned; GloVe, COVAREP, Facet", 52.4, 83.1, 82.8, 0.582, 0.706, "Table 2"),
-            ("MOSEI", "unaligned; GloVe, COVAREP, Facet", 51.8, 83.0, 82.8, 0.588, 0.699, "Table 2"),
-        )
-    )
 
 
 def _read_scale_dropout(model: nn.Module, keys: object) -> None:

@@ -27,7 +27,7 @@ from multigrain.layers.attention import AttentionBias
 from multigrain.layers.dropout import Dropout
 from multigrain.layers.gradient_reversal import reversal_weight, reverse_gradient
 from multigrain.layers.transformer import TransformerSettings, TransformerStack
-from multigrain.models.base import MultimodalModel, Paper, PaperResult
+from multigrain.models.base import MultimodalModel, Paper
 from multigrain.models.mmin_coarse import CoarseEncoders, Discriminator, Separation, identity_loss, separation_loss
 from multigrain.models.mmin_features import LanguageStates, RecurrentFeatures, TextVectors
 from multigrain.models.mmin_fine import FineNetwork
@@ -213,26 +213,3 @@ class MMIN(MultimodalModel):
         """All codes (code, batch, dim) through the Transformer, one after another; absent ones neither ask nor answer."""
         states, _ = self.fusion(codes.transpose(0, 1), None, AttentionBias.from_mask(present.T))
         return states.masked_fill(~present.T.unsqueeze(-1), 0.0).flatten(1)
-
-    paper_results: ClassVar[tuple[PaperResult, ...]] = tuple(
-        PaperResult(
-            dataset,
-            "unaligned; BERT, COVAREP, Facet",
-            "mmsa",
-            {"mae": mae, "correlation": corr, "accuracy_2_has0": acc_has0, "accuracy_2_non0": acc_non0, "f1_has0": f1_has0, "f1_non0": f1_non0},
-            f"MMIN paper, {table}",
-            variant,
-        )
-        for dataset, table, variant, mae, corr, acc_has0, acc_non0, f1_has0, f1_non0 in (
-            ("MOSI", "Table 1", "", 0.741, 0.795, 83.53, 85.52, 83.46, 85.51),
-            ("MOSEI", "Table 1", "", 0.542, 0.761, 83.84, 85.88, 83.91, 85.76),
-            ("MOSI", "Table 2", "without_coarse", 0.773, 0.777, 82.07, 83.84, 82.03, 83.86),
-            ("MOSI", "Table 2", "without_fine", 0.769, 0.783, 82.43, 84.27, 82.31, 84.45),
-            ("MOSI", "Table 2", "without_text", 1.313, 0.554, 75.80, 78.05, 75.22, 77.62),
-            ("MOSI", "Table 2", "without_vision", 0.775, 0.786, 81.92, 83.99, 81.86, 84.00),
-            ("MOSI", "Table 2", "without_audio", 0.801, 0.789, 81.63, 83.54, 81.68, 83.63),
-            ("MOSI", "Table 2", "without_separation", 0.755, 0.785, 82.49, 84.38, 82.50, 84.45),
-            ("MOSI", "Table 2", "without_adversarial", 0.784, 0.763, 82.97, 83.80, 81.98, 83.76),
-            ("MOSI", "Table 2", "without_private", 0.754, 0.789, 82.94, 84.45, 82.94, 84.50),
-        )
-    )

@@ -29,7 +29,7 @@ from multigrain.layers.head import ResidualHead
 from multigrain.layers.masking import future_mask
 from multigrain.layers.temporal_projection import TemporalProjection
 from multigrain.layers.transformer import Climb, PositionalInput, Reading, TransformerSettings, TransformerStack, climb_together, read_together
-from multigrain.models.base import MultimodalModel, Paper, PaperResult
+from multigrain.models.base import MultimodalModel, Paper
 from multigrain.models.settings import directions, number_for, require, require_heads, require_per_modality, require_rates, require_targets
 from multigrain.schema import MODALITIES, Batch, FeatureSpec, ModalitySequence, ModelOutput, Task
 
@@ -184,19 +184,3 @@ class MulT(MultimodalModel):
         from multigrain.models.mult_official import model_from_official
 
         return model_from_official(state_dict, num_heads=num_heads, future_mask=future_mask)
-
-    paper_results: ClassVar[tuple[PaperResult, ...]] = tuple(
-        PaperResult(
-            dataset,
-            setting,
-            "mult",
-            {"accuracy_7": accuracy_7, "accuracy_2_non0": accuracy_2, "f1_non0": f1, "mae": mae, "correlation": correlation},
-            f"MCMuT paper, {table}, after Tsai et al. 2019",
-        )
-        for dataset, setting, accuracy_7, accuracy_2, f1, mae, correlation, table in (
-            ("MOSI", "aligned; GloVe, COVAREP, Facet", 40.0, 83.0, 82.8, 0.871, 0.698, "Table 1"),
-            ("MOSI", "unaligned; GloVe, COVAREP, Facet", 39.1, 81.1, 81.0, 0.889, 0.686, "Table 1"),
-            ("MOSEI", "aligned; GloVe, COVAREP, Facet", 51.8, 82.5, 82.3, 0.580, 0.703, "Table 2"),
-            ("MOSEI", "unaligned; GloVe, COVAREP, Facet", 50.7, 81.6, 81.6, 0.591, 0.694, "Table 2"),
-        )
-    )

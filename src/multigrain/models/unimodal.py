@@ -15,7 +15,7 @@ from multigrain.layers.head import ResidualHead
 from multigrain.layers.masking import read_step
 from multigrain.layers.temporal_projection import TemporalProjection
 from multigrain.layers.transformer import PositionalInput, TransformerSettings, TransformerStack
-from multigrain.models.base import MultimodalModel, Paper, PaperResult
+from multigrain.models.base import MultimodalModel, Paper
 from multigrain.models.settings import require, require_heads, require_rates
 from multigrain.schema import Batch, FeatureSpec, ModelOutput, Task
 
@@ -92,18 +92,3 @@ class Unimodal(MultimodalModel):
             fused = self.stack.read(states, bias, sequence.readout, sequence.mask)
         prediction, hidden = self.head(fused)
         return ModelOutput(prediction, representations={"fused": fused, "hidden": hidden}, attention=attention)
-
-    paper_results: ClassVar[tuple[PaperResult, ...]] = tuple(
-        PaperResult(
-            "MOSEI",
-            f"{modality} only; GloVe, COVAREP, Facet",
-            "mult",
-            {"accuracy_7": accuracy_7, "accuracy_2_non0": accuracy_2, "f1_non0": f1, "mae": mae, "correlation": correlation},
-            "MCMuT paper, Table 5",
-        )
-        for modality, accuracy_7, accuracy_2, f1, mae, correlation in (
-            ("text", 46.8, 77.7, 78.6, 0.654, 0.633),
-            ("vision", 43.7, 66.9, 70.2, 0.754, 0.347),
-            ("audio", 42.1, 65.2, 68.9, 0.761, 0.313),
-        )
-    )

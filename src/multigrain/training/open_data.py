@@ -1,10 +1,12 @@
 """Opening what a recipe names as its data: one store, or several as one, and the language model that reads the transcripts."""
 
 import logging
+import os
 
 from multigrain.data.joint_store import JointStore, common_task
 from multigrain.data.language_store import has_transcripts, no_transcripts, open_store, read_text_with
 from multigrain.data.store import Store
+from multigrain.errors import StoreError
 from multigrain.language.reader import TextReader
 from multigrain.schema import Task
 from multigrain.training.recipe import Recipe
@@ -42,6 +44,8 @@ def open_data(recipe: Recipe, reader: TextReader | None = None) -> Store | Joint
     data, change = recipe.data, recipe.task
     if data.stores is None:
         assert data.store is not None
+        if data.made_by is not None and not os.path.exists(data.store):
+            raise _missing_store(recipe)
         return open_store(data.store, reader)
     stores = [Store.open(source.path) for source in data.stores]
     if reader is not None:
@@ -51,3 +55,13 @@ def open_data(recipe: Recipe, reader: TextReader | None = None) -> Store | Joint
     is_told = change.minimum is not None and change.maximum is not None and all(source.labels is not None for source in data.stores)
     base = Task() if is_told else common_task(data.stores, stores)
     return JointStore(data.stores, stores, change.apply(base), data.modalities)
+
+
+def _missing_store(recipe: Recipe) -> StoreError:
+    """The error for a store that is not there, of a recipe that says how it is made."""
+    data = recipe.data
+    stand_in = "" if data.stand_in_by is None else f" Until you have that file, `{data.stand_in_by}` plants a store of the same shape to run it on."
+    return StoreError(
+        f"There is no store at {data.store}, which the recipe {recipe.name} trains on. Make it out of the published file: `{data.made_by}`; or say "
+        f"where it is with data.store=PATH.{stand_in}"
+    )

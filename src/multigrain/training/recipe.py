@@ -13,6 +13,10 @@ from multigrain.data.joint_store import StoreSource, check_names
 from multigrain.errors import RecipeError, require
 from multigrain.language.settings import TextEncoderSettings
 from multigrain.schema import MODALITIES, Task
+from multigrain.training.published import PublishedRecipe
+
+HINTS = ("made_by", "stand_in_by")
+"""Keys of the section data that decide nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,8 @@ class DataRecipe:
         modalities: those to use; None for all that the store has, or any of the stores, and the model can read.
         normalise: standardise the inputs with the training split's statistics, pooled over the stores where there are several.
         clip: bound on the inputs' absolute value (in standard deviations when normalising), or None.
+        made_by: the command that makes the store out of the file that is needed, shown where the store is missing.
+        stand_in_by: a command that plants a store of the same shape, with which the recipe runs meanwhile; shown beside it.
     """
 
     store: str | None = None
@@ -32,6 +38,8 @@ class DataRecipe:
     modalities: tuple[str, ...] | None = None
     normalise: bool = False
     clip: float | None = None
+    made_by: str | None = None
+    stand_in_by: str | None = None
 
     def __post_init__(self) -> None:
         if self.store is None and self.stores is None:
@@ -59,6 +67,7 @@ class DataRecipe:
     def to_dict(self) -> dict[str, Any]:
         """The section as plain values, with the one of `store` and `stores` that is given."""
         values = {key: value for key, value in asdict(self).items() if key not in ("store", "stores")}
+        values = {key: value for key, value in values.items() if key not in HINTS or value is not None}
         if self.stores is None:
             return {"store": self.store, **_plain(values)}
         return {"stores": [_plain_source(source) for source in self.stores], **_plain(values)}
@@ -190,11 +199,13 @@ class Recipe:
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
     text_encoder: TextEncoderSettings | None = None
+    published: PublishedRecipe = field(default_factory=PublishedRecipe)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values in the form of the YAML file: the model's settings stand beside its name."""
         return {
             "name": self.name,
+            **({"published": self.published.to_value()} if self.published.rows else {}),
             "data": self.data.to_dict(),
             **({} if self.text_encoder is None else {"text_encoder": _plain(asdict(self.text_encoder))}),
             "task": _plain({key: value for key, value in asdict(self.task).items() if value is not None}),
@@ -204,10 +215,10 @@ class Recipe:
         }
 
     def decisive(self) -> dict[str, dict[str, Any]]:
-        """The sections without the stores' paths and the cache's: what, with the fingerprint of their content, decides a run's numbers."""
-        sections = {name: section for name, section in self.to_dict().items() if isinstance(section, dict)}
+        """The sections without the stores' paths, the cache's and hints: what, with the fingerprint of their content, decides a run's numbers."""
+        sections = {name: section for name, section in self.to_dict().items() if isinstance(section, dict) and name != "published"}
         stores = [{key: value for key, value in source.items() if key != "path"} for source in sections["data"].get("stores", ())]
-        data = {key: value for key, value in sections["data"].items() if key not in ("store", "stores")}
+        data = {key: value for key, value in sections["data"].items() if key not in ("store", "stores", *HINTS)}
         sections |= {"data": data | ({"stores": stores} if stores else {})}
         if self.text_encoder is not None:  # where the cache lies decides nothing
             sections["text_encoder"] = {key: value for key, value in sections["text_encoder"].items() if key != "cache"}

@@ -1,37 +1,37 @@
-"""Reading recipes: YAML file, dotted overrides, checks of every key and value, and the recipes of the package."""
+"""Reading recipes: dotted overrides, and checks of every key and value. Where recipes are found: `recipe_source.py`."""
 
 import os
 import types
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import MISSING, asdict, fields, replace
-from importlib import resources
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
-
-import yaml
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from multigrain.data.joint_store import StoreSource
 from multigrain.data.label_map import LabelMap
 from multigrain.errors import RecipeError, nearest
 from multigrain.language.settings import TextEncoderSettings
 from multigrain.language.source import MINILM
+from multigrain.training.overrides import from_text, set_override, store_entry
+from multigrain.training.published import PublishedRecipe, changes, check_variant, parse_published
 from multigrain.training.recipe import DataRecipe, EvaluationRecipe, ModelRecipe, Recipe, TaskRecipe, TrainingRecipe
+from multigrain.training.recipe_source import TOP_KEYS, find_recipe, list_recipes, read_values
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+__all__ = ["SECTIONS", "describe_type", "find_recipe", "list_recipes", "load_recipe", "recipe_from_dict"]
 
 SECTIONS: dict[str, type] = {"data": DataRecipe, "task": TaskRecipe, "training": TrainingRecipe, "evaluation": EvaluationRecipe}
-TOP_KEYS = ("name", "data", "text_encoder", "task", "model", "training", "evaluation")
-
-
-def list_recipes() -> dict[str, Path]:
-    """The recipes that come with multigrain: name such as "planted/mcmut" -> file."""
-    folder = Path(str(resources.files("multigrain"))) / "recipes"
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
 
 
 def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Reads a recipe and checks it.
 
     Args:
-        path_or_name: a YAML file, or the name of one of `list_recipes()`.
+        path_or_name: a YAML file, one of its rows as `FILE.yaml#ROW`, or the name of one of `list_recipes()`.
         overrides: such as "training.learning_rate=3e-4"; a later one wins.
 
     Returns:
@@ -40,38 +40,23 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     Raises:
         RecipeError: there is no such recipe, a key is unknown, or a value has the wrong type or is out of range.
     """
-    path = find_recipe(path_or_name)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}. Mend the file at that place.") from error
-    except OSError as error:
-        raise RecipeError(f"The recipe {path} cannot be read ({error.strerror}). Check the path and its permissions.") from error
-    if not isinstance(values, dict):
-        raise RecipeError(f"{path} holds {type(values).__name__}; expected a mapping with the keys {', '.join(TOP_KEYS)}.")
-    values.setdefault("name", path.stem)
+    source = find_recipe(path_or_name)
+    return _overridden(read_values(source), overrides, str(source))
+
+
+def _overridden(values: dict[str, Any], overrides: Sequence[str], source: str) -> Recipe:
+    """The recipe with the overrides, without its published rows where they make another model, task or loss of it."""
+    written = deepcopy(values)
     for override in overrides:
-        _set_override(values, override)
-    return recipe_from_dict(values, source=str(path))
-
-
-def find_recipe(path_or_name: str | Path) -> Path:
-    """The file of a recipe given by path or by name.
-
-    Raises:
-        RecipeError: there is neither such a file nor such a recipe in the package.
-    """
-    path = Path(path_or_name)
-    if path.is_file():
-        return path
-    known = list_recipes()
-    name = str(path_or_name)
-    if name in known:
-        return known[name]
-    raise RecipeError(
-        f"There is no recipe {name!r}: it is neither a file nor one of the package's recipes.{nearest(name, list(known))} "
-        "`multigrain list recipes` shows them all."
-    )
+        set_override(values, override)
+    if not overrides or not written.get("published") or values.get("published") != written["published"]:
+        return recipe_from_dict(values, source)
+    place = {**values["data"], "modalities": (written.get("data") or {}).get("modalities")} if isinstance(values.get("data"), dict) else None
+    before = recipe_from_dict({**written, "data": place}, source)
+    change = changes(before, recipe_from_dict({**values, "published": None}, source))
+    if change is not None:
+        values["published"] = PublishedRecipe(rows=before.published.rows, withheld=change).to_value()
+    return recipe_from_dict(values, source)
 
 
 def recipe_from_dict(values: Mapping[str, Any], source: str = "recipe") -> Recipe:
@@ -91,7 +76,14 @@ def recipe_from_dict(values: Mapping[str, Any], source: str = "recipe") -> Recip
                 raise RecipeError(f"the section {section!r} is missing. {_section_example(section)}")
         parsed = {section: kind(**_parse_section(values.get(section), kind, section)) for section, kind in SECTIONS.items()}
         name = _parse_value(values.get("name", "recipe"), str, "name")
-        recipe = Recipe(name=name, model=_parse_model(values["model"]), text_encoder=_parse_text_encoder(values.get("text_encoder")), **parsed)
+        recipe = Recipe(
+            name=name,
+            published=parse_published(from_text(values.get("published"))),
+            model=_parse_model(values["model"]),
+            text_encoder=_parse_text_encoder(values.get("text_encoder")),
+            **parsed,
+        )
+        check_variant(recipe)
     except RecipeError as error:
         raise RecipeError(f"{source}: {error}") from error
     return replace(recipe, data=_with_absolute_paths(recipe.data))
@@ -99,7 +91,7 @@ def recipe_from_dict(values: Mapping[str, Any], source: str = "recipe") -> Recip
 
 def _parse_text_encoder(values: Any) -> TextEncoderSettings | None:
     """The section text_encoder, with the paths of folders absolute, so that a run can be resumed from anywhere; None where there is none."""
-    values = _from_text(values)
+    values = from_text(values)
     if values is None:
         return None
     settings = TextEncoderSettings(**_parse_section(values, TextEncoderSettings, "text_encoder"))
@@ -124,39 +116,6 @@ def _section_example(section: str) -> str:
     examples = {"data": "Write `data: {store: path/to/NAME.store}`.", "model": "Write `model: {name: mcmut}`."}
     examples["text_encoder"] = "Write `text_encoder: {name: minilm}`, or with a hub id or folder as the name."
     return examples.get(section, "Write each entry of data.stores as a path, or as `{path: path/to/NAME.store, weight: 2.0}`.")
-
-
-def _set_override(values: dict[str, Any], override: str) -> None:
-    key, separator, value = override.partition("=")
-    if not separator or not key:
-        raise RecipeError(f"The override {override!r} is not of the form KEY=VALUE. Write for instance training.epochs=10.")
-    *parents, last = key.split(".")
-    place: Any = values
-    for parent in parents:
-        place = _entry_of(place, parent, override)
-    if isinstance(place, list):
-        place[_index_in(place, last, override)] = value
-    else:
-        place[last] = value
-
-
-def _entry_of(place: Any, key: str, override: str) -> Any:
-    """The mapping or list that an override goes into; a mapping is made where there is none."""
-    index: Any = _index_in(place, key, override) if isinstance(place, list) else key
-    entry = place[index] if isinstance(place, list) else place.get(index)
-    if isinstance(entry, str) and isinstance(place, list):  # a store that is given by its path alone
-        entry = place[index] = _store_entry(entry)
-    if isinstance(entry, str):  # set by an earlier override, as text
-        entry = place[index] = _from_text(entry)
-    if not isinstance(entry, (dict, list)):
-        entry = place[index] = {}
-    return entry
-
-
-def _index_in(place: list[Any], key: str, override: str) -> int:
-    if key.isdecimal() and int(key) < len(place):
-        return int(key)
-    raise RecipeError(f"The override {override!r} names the entry {key!r} of a list of {len(place)}; expected a number from 0 to {len(place) - 1}.")
 
 
 def _check_keys(values: Mapping[str, Any], known: Sequence[str], section: str) -> None:
@@ -186,16 +145,8 @@ def _parse_section(values: Any, kind: type, section: str) -> dict[str, Any]:
     for key, value in values.items():
         parse = parsers.get((kind, key))
         own = f"{section}.{key}"
-        parsed[key] = _parse_value(value, hints[key], own) if parse is None else parse(_from_text(value), own)
+        parsed[key] = _parse_value(value, hints[key], own) if parse is None else parse(from_text(value), own)
     return parsed
-
-
-def _from_text(value: Any) -> Any:
-    """What an override says, which comes as text, in the form of the YAML file."""
-    try:
-        return yaml.safe_load(value) if isinstance(value, str) else value
-    except yaml.YAMLError:
-        return value
 
 
 def _parse_stores(values: Any, key: str) -> tuple[StoreSource, ...] | None:
@@ -203,13 +154,7 @@ def _parse_stores(values: Any, key: str) -> tuple[StoreSource, ...] | None:
         return None
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise RecipeError(f"{key} is {values!r}; expected a list of stores, such as [a.store, {{path: b.store, weight: 2.0}}].")
-    return tuple(_parse_part(_store_entry(entry), StoreSource, f"{key}.{number}") for number, entry in enumerate(values))
-
-
-def _store_entry(entry: Any) -> Any:
-    """A store of the list, which may be a path alone, as a mapping."""
-    values = _from_text(entry)
-    return {"path": entry} if isinstance(entry, str) and not isinstance(values, (dict, list)) else values
+    return tuple(_parse_part(store_entry(entry), StoreSource, f"{key}.{number}") for number, entry in enumerate(values))
 
 
 def _parse_label_map(values: Any, key: str) -> LabelMap | None:
@@ -231,7 +176,7 @@ def _parse_scores(values: Any, key: str) -> dict[float | str, float] | None:
         raise RecipeError(f"{key} is {values!r}; expected a mapping of labels to scores, such as {{0: -2, 1: 0, 2: 2}}.")
     scores = {}
     for label, score in values.items():
-        number = _from_text(label)
+        number = from_text(label)
         is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
         scores[float(number) if is_number else str(label)] = float(_parse_value(score, float, f"{key}.{label}"))
     return scores
@@ -263,14 +208,31 @@ def _parse_model(values: Any) -> ModelRecipe:
 
 def _parse_value(value: Any, kind: Any, key: str) -> Any:
     """One value, converted to its declared type by jsonargparse (text from the command line included)."""
-    from jsonargparse import ArgumentError, ArgumentParser
+    if _is_of(value, kind):
+        return value
+    from jsonargparse import ArgumentError
+
+    try:
+        return _parser(kind).parse_object({"value": value}, defaults=False).value
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise RecipeError(f"{key} is {value!r}; expected {describe_type(kind)}. Change it in the recipe or on the command line.") from error
+
+
+@cache
+def _parser(kind: Any) -> "ArgumentParser":
+    from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False, default_env=False)
     parser.add_argument("--value", type=kind)
-    try:
-        return parser.parse_object({"value": value}, defaults=False).value
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise RecipeError(f"{key} is {value!r}; expected {describe_type(kind)}. Change it in the recipe or on the command line.") from error
+    return parser
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a value is of its type already, as most of a YAML file are, so that jsonargparse need not be asked."""
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return not isinstance(value, str) and any(_is_of(value, entry) for entry in get_args(kind))
+    return value in get_args(kind) if origin is Literal else kind in (int, float, bool, type(None)) and type(value) is kind
 
 
 def describe_type(kind: Any) -> str:

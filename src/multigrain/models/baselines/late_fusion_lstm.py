@@ -17,7 +17,7 @@ from multigrain.layers.dropout import Dropout
 from multigrain.layers.head import ResidualHead
 from multigrain.layers.masking import read_step
 from multigrain.layers.recurrent import precision_of_recurrence
-from multigrain.models.base import MultimodalModel, Paper, PaperResult
+from multigrain.models.base import MultimodalModel, Paper
 from multigrain.models.settings import require, require_rates
 from multigrain.schema import Batch, FeatureSpec, ModalitySequence, ModelOutput, Task
 
@@ -108,19 +108,3 @@ class LateFusionLSTM(MultimodalModel):
             return code
         first = read_step(states, torch.zeros_like(sequence.readout), sequence.mask)
         return torch.cat([code, first[:, self.config.width :]], dim=-1)
-
-    paper_results: ClassVar[tuple[PaperResult, ...]] = tuple(
-        PaperResult(
-            dataset,
-            setting,
-            "mult",
-            {"accuracy_7": accuracy_7, "accuracy_2_non0": accuracy_2, "f1_non0": f1, "mae": mae, "correlation": correlation},
-            f"MCMuT paper, {table}, after Tsai et al. 2019",
-        )
-        for dataset, setting, accuracy_7, accuracy_2, f1, mae, correlation, table in (
-            ("MOSI", "aligned; GloVe, COVAREP, Facet", 35.3, 76.8, 76.7, 1.015, 0.625, "Table 1"),
-            ("MOSI", "unaligned; GloVe, COVAREP, Facet", 33.7, 77.6, 77.8, 0.988, 0.624, "Table 1"),
-            ("MOSEI", "aligned; GloVe, COVAREP, Facet", 48.8, 80.6, 80.6, 0.619, 0.659, "Table 2"),
-            ("MOSEI", "unaligned; GloVe, COVAREP, Facet", 48.8, 77.5, 78.2, 0.624, 0.656, "Table 2"),
-        )
-    )
