@@ -58,7 +58,12 @@ def test_a_name_without_its_own_takes_the_files(path: Path):
 
 
 def test_a_source_as_text_finds_the_same_recipe(path: Path):
-    for source in (find_recipe("sweep.yaml#b1"), find_recipe("planted/mcmut"), find_recipe("paper/mosei_unaligned/mcmut_b1")):
+    for source in (
+        find_recipe("sweep.yaml#b1"),
+        find_recipe("planted/lf_lstm"),
+        find_recipe("planted/mcmut"),
+        find_recipe("paper/mosei_unaligned/mcmut_b1"),
+    ):
         assert find_recipe(str(source)) == source
     strange = path.parent / "a#b.yaml"
     strange.write_text(SWEEP)
@@ -92,5 +97,6 @@ def test_what_is_wrong_with_rows_is_named(path: Path, rows: str | None, source: 
 def test_the_packages_rows_are_listed_under_the_names_that_they_have():
     names = list_recipes()
     assert names["paper/mosei_unaligned/mcmut_b1"].row == "mosei_unaligned/mcmut_b1"
-    assert names["planted/mcmut"].row is None
+    assert names["planted/lf_lstm"].row is None
+    assert names["planted/mcmut"].row == "mcmut"
     assert "paper/mcmut" not in names
