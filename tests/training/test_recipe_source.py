@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from multigrain.errors import RecipeError
-from multigrain.training.recipe_file import load_recipe
+from multigrain.errors import RecipeError, StoreError
+from multigrain.training.open_data import open_data
+from multigrain.training.recipe_file import load_recipe, recipe_from_dict
 from multigrain.training.recipe_source import RecipeSource, find_recipe, list_recipes
 
 SWEEP = """
@@ -100,3 +101,16 @@ def test_the_packages_rows_are_listed_under_the_names_that_they_have():
     assert names["planted/lf_lstm"].row is None
     assert names["planted/mcmut"].row == "mcmut"
     assert "paper/mcmut" not in names
+
+
+def test_hints_about_the_store_decide_nothing_and_are_kept(path: Path):
+    hints = ["data.made_by=multigrain data convert --format mult x.pkl my.store", "data.stand_in_by=multigrain data planted my.store"]
+    recipe = load_recipe(f"{path}#b1", hints)
+    assert recipe.decisive() == load_recipe(f"{path}#b1").decisive()
+    assert recipe_from_dict(recipe.to_dict()) == recipe
+    assert "made_by" not in load_recipe(f"{path}#b1").to_dict()["data"]
+    with pytest.raises(StoreError, match=r"no store at .*my.store, which the recipe sweep/b1.*`multigrain data convert .*planted my.store`"):
+        open_data(recipe)
+    several = load_recipe(f"{path}#b1", [*hints, "data.store=null", "data.stores=[one.store, two.store]"])
+    with pytest.raises(StoreError, match=r"no store at .*one.store, which the recipe sweep/b1 trains on"):
+        open_data(several)

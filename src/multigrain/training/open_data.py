@@ -42,10 +42,11 @@ def open_data(recipe: Recipe, reader: TextReader | None = None) -> Store | Joint
         RecipeError: labels that do not fit the common task and are not mapped to it.
     """
     data, change = recipe.data, recipe.task
+    for path in [data.store] if data.store is not None else [source.path for source in data.stores or ()]:
+        if data.made_by is not None and not os.path.exists(path):
+            raise _missing_store(recipe, path)
     if data.stores is None:
         assert data.store is not None
-        if data.made_by is not None and not os.path.exists(data.store):
-            raise _missing_store(recipe)
         return open_store(data.store, reader)
     stores = [Store.open(source.path) for source in data.stores]
     if reader is not None:
@@ -57,11 +58,11 @@ def open_data(recipe: Recipe, reader: TextReader | None = None) -> Store | Joint
     return JointStore(data.stores, stores, change.apply(base), data.modalities)
 
 
-def _missing_store(recipe: Recipe) -> StoreError:
+def _missing_store(recipe: Recipe, path: str) -> StoreError:
     """The error for a store that is not there, of a recipe that says how it is made."""
     data = recipe.data
     stand_in = "" if data.stand_in_by is None else f" Until you have that file, `{data.stand_in_by}` plants a store of the same shape to run it on."
     return StoreError(
-        f"There is no store at {data.store}, which the recipe {recipe.name} trains on. Make it out of the published file: `{data.made_by}`; or say "
+        f"There is no store at {path}, which the recipe {recipe.name} trains on. Make it out of the published file: `{data.made_by}`; or say "
         f"where it is with data.store=PATH.{stand_in}"
     )
