@@ -21,7 +21,6 @@ from multigrain.layers.feed_forward import FeedForward
 from multigrain.layers.native.arguments import Layer
 from multigrain.layers.native.library import library
 
-WIDEST_HEAD = 128
 MOST_SCALES = 32
 _LANES_AT_MOST = 16
 
@@ -85,7 +84,6 @@ def is_native(target: Tensor, sources: list[Tensor] | None, allowed: Tensor | No
     return (
         all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
         and (allowed is None or allowed.shape[1:3] == (1, 1))
-        and target.shape[-1] <= WIDEST_HEAD * num_heads
         and len(sources or ()) <= MOST_SCALES
         and min(target.shape) > 0
         and not torch.is_autocast_enabled("cpu")

@@ -267,28 +267,14 @@ class Utterance {
     // One head's attention, forward and backward, in the form that the layer has.
     void attend_with(const Head& head, const Mask& mask, float* output, float* normalisers) {
         const uint32_t* columns = mask.is_on() ? hashes(mask, steps.size()) : nullptr;
-        if (layer.is_sparse) {
-            float* scratch = arena.take(room_of_rows(head.sources) + head.sources);
-            (mask.is_on() ? attend_sparsely<true> : attend_sparsely<false>)(width, head, mask, columns, output, normalisers, scratch);
-        } else {
-            with_width(width, [&](auto width) {
-                mask.is_on() ? attend<true>(width, head, mask, columns, output, normalisers) : attend<false>(width, head, mask, columns, output, normalisers);
-            });
-        }
+        const auto run = layer.is_sparse ? (mask.is_on() ? attend_sparsely<true> : attend_sparsely<false>) : (mask.is_on() ? attend<true> : attend<false>);
+        run(width, head, mask, columns, output, normalisers, arena.take(layer.is_sparse ? room_of_rows(head.sources) + head.sources : ROOM_OF_ATTENTION));
     }
     void attend_backward_with(const Head& head, const Mask& mask, const HeadGradients& gradients) {
         const uint32_t* columns = mask.is_on() ? hashes(mask, steps.size()) : nullptr;
-        const size_t rows = 2 * (size_t(head.targets) + head.sources) * ((width + 15) / 16 * 16);
-        if (layer.is_sparse) {
-            float* scratch = arena.take(rows + 3 * room_of_rows(head.sources) + head.sources);
-            (mask.is_on() ? attend_sparsely_backward<true> : attend_sparsely_backward<false>)(width, head, mask, columns, gradients, scratch);
-        } else {
-            float* scratch = arena.take(rows + 2 * SOURCES_OF_TILE * ((width + 15) / 16 * 16 + LANES));
-            with_width(width, [&](auto width) {
-                mask.is_on() ? attend_backward<true>(width, head, mask, columns, gradients, scratch)
-                             : attend_backward<false>(width, head, mask, columns, gradients, scratch);
-            });
-        }
+        const auto run = layer.is_sparse ? (mask.is_on() ? attend_sparsely_backward<true> : attend_sparsely_backward<false>)
+                                         : (mask.is_on() ? attend_backward<true> : attend_backward<false>);
+        run(width, head, mask, columns, gradients, arena.take(layer.is_sparse ? room_of_sparse_backward(width, head) : room_of_backward(width, head)));
     }
 
     void attention_backward(int scale, const float* attended, const float* normalisers, const float* attended_gradient, float* normalised_gradient,
