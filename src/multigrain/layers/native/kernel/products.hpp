@@ -21,7 +21,7 @@ INLINE void product_block(const float* weight, long row_stride, long column_stri
         for (int vector = 0; vector < VECTORS; vector++) values[vector] = in_register(load(input + index * input_stride + vector * LANES));
         for (int row = 0; row < ROWS; row++) {
             const Floats factor = all(weight[row * row_stride + index * column_stride]);
-            for (int vector = 0; vector < VECTORS; vector++) sums[row][vector] += factor * values[vector];
+            for (int vector = 0; vector < VECTORS; vector++) sums[row][vector] = product_and_sum(factor, values[vector], sums[row][vector]);
         }
     }
     for (int row = 0; row < ROWS; row++)
@@ -63,7 +63,7 @@ INLINE void outer_block(const float* left, int left_stride, const float* right, 
         for (int vector = 0; vector < VECTORS; vector++) values[vector] = in_register(load(right + step * right_stride + vector * LANES));
         for (int row = 0; row < ROWS; row++) {
             const Floats factor = all(left[row * left_stride + step]);
-            for (int vector = 0; vector < VECTORS; vector++) sums[row][vector] += factor * values[vector];
+            for (int vector = 0; vector < VECTORS; vector++) sums[row][vector] = product_and_sum(factor, values[vector], sums[row][vector]);
         }
     }
     for (int row = 0; row < ROWS; row++)

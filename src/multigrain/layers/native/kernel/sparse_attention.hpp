@@ -125,7 +125,7 @@ static void attend_sparsely(int width, const Head& head, const Mask& mask, const
             store(picked.values + index * LANES, weight);
         }
         sum_over(picked, head.value, head.source_stride, width, output + step, head.target_stride, poison);
-        store(thresholds + step, threshold);
+        if (thresholds) store(thresholds + step, threshold);
     }
 }
 

@@ -61,6 +61,18 @@ INLINE Floats larger(Floats left, Floats right) {  // the right one where either
 #endif
 }
 
+// left * right + added, rounded once wherever the processor can: left to itself GCC does so in some blocks and not in others, and results would depend
+// on how many steps are computed together.
+INLINE Floats product_and_sum(Floats left, Floats right, Floats added) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_fmadd_ps((__m512)left, (__m512)right, (__m512)added);
+#elif defined(__FMA__)
+    return (Floats)_mm256_fmadd_ps((__m256)left, (__m256)right, (__m256)added);
+#else
+    return left * right + added;
+#endif
+}
+
 INLINE Floats root_of(Floats values) {
 #if defined(__AVX512F__)
     return (Floats)_mm512_sqrt_ps((__m512)values);
@@ -121,7 +133,7 @@ INLINE void to_exp2(Floats (&x)[COUNT]) {
 #endif
     EACH power[index] = all(factors[0]);
     for (int place = 1; place < 6; place++)
-        EACH power[index] = power[index] * part[index] + factors[place];
+        EACH power[index] = product_and_sum(power[index], part[index], all(factors[place]));
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
     EACH x[index] = (Floats)_mm512_scalef_ps((__m512)power[index], (__m512)x[index]);  // times 2^floor(x)
 #else
@@ -152,5 +164,5 @@ template <int MOST, class Body>
 INLINE void for_blocks(int rows, Body body, int first = 0) {
     for (; first + MOST <= rows; first += MOST) body(std::integral_constant<int, MOST>{}, first);
     if constexpr (MOST > 1)
-        if (first < rows) for_blocks<MOST / 2>(rows, body, first);
+        if (first < rows) for_blocks<(MOST + 1) / 2>(rows, body, first);
 }
