@@ -4,7 +4,8 @@ Prints tables in Markdown. Each cell runs in a process of its own; the rounds of
 
     unaligned   a step of MulT and MCMuT at real lengths and with all of 50/375/500 real; MMSA's MulT on the padded utterances
     aligned     the same at 50/50/50
-    inference   predictions without gradients at batch 64
+    inference   predictions without gradients at batch 64: ours in batches of like length through the whole split, as `predict_split` makes
+                them; MMSA's on the same utterances, padded as its loader makes them, where no batch is cheaper than another
     mmin        a step of MMIN over a language model's cached states, beside MMSA's MISA
     limit       operations of our steps over their time, beside the machine's matrix-product peak, and a profile
     growth      time and memory at lengths x1 to x8 and batches of 8 to 256 (only when asked for)

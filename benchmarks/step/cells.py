@@ -50,7 +50,8 @@ class Cells:
         steps, batch, seed = steps_of(self.words), choices.batch, choices.seed
         self.bucketed = plan_of(bucketed_batches(steps, batch, shuffle=True, seed=seed), choices.steps)
         self.random = plan_of(random_batches(steps, batch, seed=seed), max(1, choices.steps // 3))
-        self.prediction = plan_of(bucketed_batches(steps, PREDICTION_BATCH, shuffle=False, seed=seed), max(1, choices.steps // 4))
+        prediction = bucketed_batches(steps, PREDICTION_BATCH, shuffle=False, seed=seed)
+        self.prediction = plan_of(prediction, len(prediction))
 
     def unaligned(self) -> list[CellSpec]:
         """Training on unaligned input: ours at real lengths and with every step real, the others padded."""
@@ -99,7 +100,10 @@ class Cells:
         return cells + [replace(cell, steps_per_round=count) for cell in others]
 
     def inference(self) -> list[CellSpec]:
-        """Prediction without gradients, in evaluation's batches: of 64, in order of length."""
+        """Prediction without gradients, as `predict_split` makes its batches: of 64, in order of length, all of the split in each round.
+
+        The others are given the same batches; since they compute every step of their padding, one batch a round is as good as all.
+        """
         plan = self.prediction
         cells = [
             self._cell("mult_predict", "ours: MulT, prediction, real lengths", plan),

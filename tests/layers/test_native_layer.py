@@ -143,6 +143,20 @@ def test_scores_beyond_what_an_exponential_holds(is_sparse: bool) -> None:
     torch.testing.assert_close(output.double(), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_a_largest_score_of_zero_is_no_sign_of_small_scores() -> None:
+    """The first tiles of sources answer with zeros, and what comes after them with more than an exponential holds."""
+    layer = transformer_layer()
+    with torch.no_grad():
+        layer.attention.in_projection.bias.zero_()
+        layer.source_norm.bias.zero_()  # type: ignore[union-attr]
+        layer.attention.in_projection.weight[:40] *= 60.0
+    target, source, bias = torch.randn(1, 9, 20), torch.randn(1, 90, 20), AttentionBias(None, None)
+    source[:, :70] = 1.0  # without spread, so that their layer norm is 0
+    output, _ = layer(target, source, bias)
+    expected, _ = copy.deepcopy(layer).double()(target.double(), source.double(), bias)
+    torch.testing.assert_close(output.double(), expected, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("is_sparse", [False, True])
 def test_padding_and_company_change_no_bit(is_sparse: bool) -> None:
     layer = transformer_layer(is_sparse=is_sparse)
@@ -150,6 +164,16 @@ def test_padding_and_company_change_no_bit(is_sparse: bool) -> None:
     alone, _ = layer(target[:1, :11], source[:1, :17], AttentionBias(None, None))
     together, _ = layer(target, source, AttentionBias.from_mask(masked([17, 40, 3], 40)))
     assert torch.equal(alone[0], together[0, :11])
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 17, 31, 48, 49])
+def test_how_many_steps_are_computed_together_changes_no_bit(count: int) -> None:
+    layer, bias = transformer_layer(), AttentionBias.from_mask(masked([35], 40))
+    target, source = torch.randn(1, 60, 20), torch.randn(1, 40, 20)
+    whole, _ = layer(target, source, bias)
+    first, _ = layer(target, source, bias.of_target(masked([count], 60)))
+    assert torch.equal(first[:, :count], whole[:, :count])
+    assert not first[:, count:].any()
 
 
 @pytest.mark.parametrize(("scales", "is_sparse"), [(None, False), (None, True), (1, False), (3, False)])
@@ -223,6 +247,8 @@ def test_layers_that_read_what_others_give_in_one_call() -> None:
 
     tensors = torch.randn(3, 9, 20), torch.randn(3, 12, 20)
     found = gradients(together, *tensors)
+    with torch.no_grad():  # where what is not wanted is nowhere kept
+        assert all(torch.equal(ours, trained) for ours, trained in zip(together(*tensors), found[:2], strict=True))
     nn.ModuleList([lower, upper, across]).double()
     expected = gradients(apart, *(tensor.double() for tensor in tensors))
     assert len(found) == len(expected)
@@ -239,6 +265,29 @@ def test_a_stack_is_its_layers_one_by_one(is_crossmodal: bool) -> None:
     for layer in stack:
         states, _ = layer(states, source, bias)
     assert torch.equal(stack(target, source, bias)[0], stack.final_norm(states))
+
+
+def test_layers_read_as_zero_what_the_ones_before_them_left_out() -> None:
+    """Fewer steps of a state are there than a later layer asks with, or asks for; and a state of no step at all is read."""
+    layer, everywhere = transformer_layer(), AttentionBias(None, None)
+    target, source = torch.randn(3, 30, 20), torch.randn(3, 12, 20)
+    short = everywhere.of_target(masked([7, 30, 0], 30))
+    first, _ = layer(target, source, short)
+    calls = [layer.native_call(0, [1], short), layer.native_call(2, [1], everywhere), layer.native_call(0, [2], everywhere)]
+    with torch.no_grad():
+        asking, asked = native_layers([target, source], calls, [3, 4])
+    torch.testing.assert_close(asking, layer(first, source, everywhere)[0])
+    torch.testing.assert_close(asked, layer(target, first, everywhere)[0])
+
+
+def test_prediction_allocates_nothing_for_results_that_nobody_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, bias, made = transformer_layer(is_crossmodal=False), AttentionBias(None, None), []
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, **options: made.append(size) or empty(*size, **options))  # type: ignore[func-returns-value]
+    states, calls = torch.randn(2, 9, 20), [layer.native_call(number, None, bias) for number in range(4)]
+    with torch.no_grad():
+        native_layers([states], calls)
+    assert made == [((2, 9, 20),)]
 
 
 def test_each_layer_of_a_call_draws_its_own_masks() -> None:

@@ -21,7 +21,6 @@ from multigrain.layers.feed_forward import FeedForward
 from multigrain.layers.native.arguments import Layer
 from multigrain.layers.native.library import library
 
-WIDEST_HEAD = 128
 MOST_SCALES = 32
 _LANES_AT_MOST = 16
 
@@ -85,7 +84,6 @@ def is_native(target: Tensor, sources: list[Tensor] | None, allowed: Tensor | No
     return (
         all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
         and (allowed is None or allowed.shape[1:3] == (1, 1))
-        and target.shape[-1] <= WIDEST_HEAD * num_heads
         and len(sources or ()) <= MOST_SCALES
         and min(target.shape) > 0
         and not torch.is_autocast_enabled("cpu")
@@ -202,20 +200,22 @@ class _NativeLayers(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, plan: _Plan, *tensors: Tensor | None) -> tuple[Tensor, ...]:
         tensors = tuple(part if part is None else part.contiguous() for part in tensors)
-        states: list[Tensor] = list(tensors[: plan.inputs])  # type: ignore[arg-type]
+        states: list[Tensor | None] = list(tensors[: plan.inputs])
+        shapes = _shapes(plan, states)
         draws = any(any(call.facts.rates) for call in plan.calls)
         seeds = torch.randint(2**62, (len(plan.calls),)).tolist() if draws else [0] * len(plan.calls)
         kept: list[Tensor] = []
-        for call in plan.calls:
-            states.append(torch.empty_like(states[call.target]))
+        for number, call in enumerate(plan.calls, start=plan.inputs):
+            is_given = plan.needs_gradient or number in plan.wanted  # what later layers read alone never leaves its thread
+            states.append(_empty(shapes[number]) if is_given else None)
             if plan.needs_gradient:
-                kept += [states[call.target].new_empty(size) for size in _kept_sizes(call, states[call.target])]
-        layers = _Layers(plan, states, tensors[plan.inputs :], kept, seeds)
+                kept += [_empty(size) for size in _kept_sizes(call, shapes[call.target])]
+        layers = _Layers(plan, shapes, states, tensors[plan.inputs :], kept, seeds)
         layers.run("forward")
         if plan.needs_gradient:
             ctx.plan, ctx.seeds = plan, seeds
             ctx.save_for_backward(*states, *kept, *tensors[plan.inputs :])
-        return tuple(states[number] for number in plan.wanted)
+        return tuple(states[number] for number in plan.wanted)  # type: ignore[misc]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -228,7 +228,7 @@ class _NativeLayers(torch.autograd.Function):
         for number, gradient in zip(plan.wanted, gradients, strict=True):
             of_states[number] += gradient
         flat = states[0].new_empty(sum(part.numel() for part in parameters if part is not None))
-        layers = _Layers(plan, states, parameters, kept, ctx.seeds)
+        layers = _Layers(plan, [state.shape for state in states], states, parameters, kept, ctx.seeds)
         layers.add_gradients(of_states, flat)
         layers.run("backward")
         return None, *of_states[: plan.inputs], *_split(flat, parameters)
@@ -237,27 +237,35 @@ class _NativeLayers(torch.autograd.Function):
 class _Layers:
     """The array of structs that a compiled function takes: tensors in, addresses out."""
 
-    def __init__(self, plan: _Plan, states: Sequence[Tensor], parameters: Sequence[Tensor | None], kept: Sequence[Tensor], seeds: list[int]):
-        self.plan, self.parameters = plan, parameters
+    def __init__(
+        self,
+        plan: _Plan,
+        shapes: Sequence[torch.Size],
+        states: Sequence[Tensor | None],
+        parameters: Sequence[Tensor | None],
+        kept: Sequence[Tensor],
+        seeds: list[int],
+    ):
+        self.plan, self.shapes, self.states, self.parameters = plan, shapes, states, parameters
         self.array = (Layer * len(plan.calls))()
         self.held: list[Any] = [states, parameters, kept]
         for index, (call, layer) in enumerate(zip(plan.calls, self.array, strict=True)):
             own = parameters[index * _PARAMETERS : (index + 1) * _PARAMETERS]
-            self._fill(layer, call, states[call.target], [states[number] for number in call.sources], own)
-            layer.seed, layer.result = seeds[index], states[plan.inputs + index].data_ptr()
+            self._fill(layer, call, own)
+            layer.seed, layer.result = seeds[index], _address(states[plan.inputs + index])
             if kept:
                 layer.attended, layer.normalisers = kept[2 * index].data_ptr(), kept[2 * index + 1].data_ptr()
 
-    def _fill(self, layer: Layer, call: LayerCall, target: Tensor, sources: list[Tensor], parameters: Sequence[Tensor | None]) -> None:
-        facts = call.facts
+    def _fill(self, layer: Layer, call: LayerCall, parameters: Sequence[Tensor | None]) -> None:
+        facts, sources = call.facts, call.sources
         attention, scales = AttentionParameters(*parameters[4:10]), parameters[10:15]  # type: ignore[arg-type]
-        layer.batch, layer.targets, layer.dim = target.shape
-        layer.sources, layer.scales = sources[0].shape[1] if sources else target.shape[1], _scales(call)
+        layer.batch, layer.targets, layer.dim = self.shapes[call.target]
+        layer.sources, layer.scales = self.shapes[sources[0] if sources else call.target][1], _scales(call)
         layer.heads, layer.hidden, layer.threads = facts.heads, parameters[17].shape[0], torch.get_num_threads()  # type: ignore[union-attr]
         layer.is_self, layer.adds_to_normalised, layer.is_normed_source = not sources, facts.adds_to_normalised, parameters[2] is not None
         layer.is_sparse = facts.is_sparse
         layer.aggregation = _NO_AGGREGATION if scales[0] is None and layer.scales == 1 else _MEAN if facts.takes_mean else _ATTENTION
-        layer.target = target.data_ptr()
+        layer.target, layer.target_number = _address(self.states[call.target]), call.target
         layer.query_weight, layer.query_bias = attention.query.data_ptr(), attention.query_bias.data_ptr()
         if attention.key_value is None or attention.key_value_bias is None:  # they follow the queries
             layer.key_value_weight, layer.key_value_bias = layer.query_weight + 4 * layer.dim * layer.dim, layer.query_bias + 4 * layer.dim
@@ -280,7 +288,10 @@ class _Layers:
                 mask = mask.contiguous()
                 self.held.append(mask)
                 setattr(layer, name, mask.data_ptr())
-        layer.source_states = self._array_of(sources)
+        layer.source_states = self._array_of([self.states[number] for number in sources])
+        numbers = (ctypes.c_int32 * len(sources))(*sources)
+        self.held.append(numbers)
+        layer.source_numbers = ctypes.cast(numbers, ctypes.c_void_p)
 
     def add_gradients(self, of_states: Sequence[Tensor], flat: Tensor) -> None:
         """Where the backward pass reads and adds the gradients of states, and puts those of parameters."""
@@ -292,8 +303,8 @@ class _Layers:
             own = self.parameters[index * _PARAMETERS : (index + 1) * _PARAMETERS]
             place += 4 * sum(part.numel() for part in own if part is not None)
 
-    def _array_of(self, tensors: list[Tensor]) -> Any:
-        addresses = (ctypes.c_void_p * len(tensors))(*[part.data_ptr() for part in tensors])
+    def _array_of(self, tensors: Sequence[Tensor | None]) -> Any:
+        addresses = (ctypes.c_void_p * len(tensors))(*map(_address, tensors))
         self.held.append(addresses)
         return ctypes.cast(addresses, ctypes.c_void_p)
 
@@ -302,16 +313,28 @@ class _Layers:
         kernels = library()
         if kernels is None:
             raise RuntimeError("the compiled kernels were switched off between a forward and a backward pass")
-        getattr(kernels, f"multigrain_layers_{name}")(self.array, len(self.array))
+        getattr(kernels, f"multigrain_layers_{name}")(self.array, len(self.array), self.plan.inputs)
 
 
 def _scales(call: LayerCall) -> int:
     return max(1, len(call.sources))
 
 
-def _kept_sizes(call: LayerCall, target: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _shapes(plan: _Plan, inputs: Sequence[Tensor | None]) -> list[torch.Size]:
+    """Of all states: a layer's result has the shape of its target."""
+    shapes = [state.shape for state in inputs if state is not None]
+    for call in plan.calls:
+        shapes.append(shapes[call.target])
+    return shapes
+
+
+def _empty(shape: Sequence[int]) -> Tensor:
+    return torch.empty(tuple(shape), dtype=torch.float32, device="cpu")
+
+
+def _kept_sizes(call: LayerCall, target: torch.Size) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Shapes of what the forward pass keeps: attended values, and the logarithm of each softmax's sum or each sparsemax's threshold."""
-    batch, time, dim = target.shape
+    batch, time, dim = target
     padded = (time // _LANES_AT_MOST + 2) * _LANES_AT_MOST  # as much as `padded` of kernel/vector.hpp gives at most
     return (batch, _scales(call), dim, padded), (batch, _scales(call), call.facts.heads, padded)
 

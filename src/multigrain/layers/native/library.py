@@ -80,7 +80,7 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
     if kernels.multigrain_layer_size() != ctypes.sizeof(Layer):
         raise AssertionError("kernel/layer.hpp and arguments.py differ")
     for function in (kernels.multigrain_layers_forward, kernels.multigrain_layers_backward):
-        function.argtypes, function.restype = [ctypes.POINTER(Layer), ctypes.c_int32], None
+        function.argtypes, function.restype = [ctypes.POINTER(Layer), ctypes.c_int32, ctypes.c_int32], None
     kernels.multigrain_mask.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint32, *[ctypes.c_int32] * 3, ctypes.c_void_p]
     kernels.multigrain_mask.restype = None
     return kernels, None

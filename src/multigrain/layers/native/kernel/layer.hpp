@@ -16,8 +16,10 @@ struct Layer {
     int32_t is_self, adds_to_normalised, aggregation, is_normed_source, is_sparse;
     uint32_t attention_dropped, aggregation_dropped, hidden_dropped, residual_dropped;  // rates in units of 2^-32
     uint64_t seed;
-    const float* target;                // (batch, targets, dim)
-    const float* const* source_states;  // scales of (batch, sources, dim)
+    int32_t target_number;          // of the state that asks: first come the inputs, then each layer's result
+    const int32_t* source_numbers;  // of the states that answer, one for each scale
+    const float* target;                // (batch, targets, dim); null where no gradient follows and the state is another layer's
+    const float* const* source_states;  // scales of (batch, sources, dim), or null likewise
     const uint8_t* allowed;             // (batch, sources), null: all
     const uint8_t* present;             // (batch), null: all
     const uint8_t* kept;                // (scales, batch), null: all
@@ -28,7 +30,7 @@ struct Layer {
     const float *output_weight, *output_bias;        // (scales, dim, dim), (scales, dim)
     const float *scale_embedding, *scale_in_weight, *scale_in_bias, *scale_out_weight, *scale_out_bias;
     const float *expand_weight, *expand_bias, *contract_weight, *contract_bias;
-    float* result;    // (batch, targets, dim)
+    float* result;    // (batch, targets, dim); null where only later layers read it
     float* attended;  // (batch, scales, dim, padded targets), null where no gradient follows
     float* normalisers;  // (batch, scales, heads, padded targets): log2 of softmax's sums or sparsemax's thresholds; null with it
     const float* gradient;           // (batch, targets, dim)

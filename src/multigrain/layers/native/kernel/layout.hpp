@@ -52,12 +52,22 @@ INLINE void transpose_square(Floats* rows) {
 }
 
 // Hands on the columns of a matrix: `take(column, first, values, count)` gets LANES rows of it from `first` on, of which `count` are there and the
-// others zero. Row r begins at `row_of(r)`.
+// others zero. Row r begins at `row_of(r)`. Whole squares stay in registers, for which their size must be known to the compiler.
 template <class RowOf, class Take>
 INLINE void for_columns(int rows, int columns, RowOf row_of, Take take) {
     for (int first = 0; first < rows; first += LANES) {
         const int count = rows - first < LANES ? rows - first : LANES;
-        for (int column = 0; column < columns; column += LANES) {
+        int column = 0;
+        if (count == LANES)
+            for (; column + LANES <= columns; column += LANES) {
+                Floats square[LANES];
+#pragma GCC unroll 16
+                for (int row = 0; row < LANES; row++) square[row] = load_anywhere(row_of(first + row) + column);
+                transpose_square(square);
+#pragma GCC unroll 16
+                for (int index = 0; index < LANES; index++) take(column + index, first, square[index], LANES);
+            }
+        for (; column < columns; column += LANES) {
             const int width = columns - column < LANES ? columns - column : LANES;
             Floats square[LANES];
             for (int row = 0; row < count; row++) square[row] = load_some(row_of(first + row) + column, width);

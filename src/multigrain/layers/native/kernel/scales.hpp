@@ -15,7 +15,7 @@
 #include "layout.hpp"
 #include "products.hpp"
 
-constexpr int STEPS_OF_BLOCK = 64;
+constexpr int STEPS_OF_BLOCK = REGISTERS >= 32 ? 64 : 48;  // whole blocks of vectors of a product
 constexpr int MOST_SCALES = 32;  // what Python asks for at most
 constexpr float LOG2_OF_E = 1.4426950408889634f;
 

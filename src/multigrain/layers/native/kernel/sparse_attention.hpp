@@ -7,6 +7,8 @@
 // target steps stay in the cache. tau is found by Newton's method, which for a falling, convex and piecewise linear function ends after a few
 // steps with the exact value (Michelot 1986); backward, scores are computed again in the same order, so that the support is the same.
 #pragma once
+#include <type_traits>
+
 #include "attention.hpp"
 
 // Runs `body(rows, first)` for blocks of rows, whose number is known to the compiler.
@@ -123,7 +125,26 @@ static void attend_sparsely(int width, const Head& head, const Mask& mask, const
             store(picked.values + index * LANES, weight);
         }
         sum_over(picked, head.value, head.source_stride, width, output + step, head.target_stride, poison);
-        store(thresholds + step, threshold);
+        if (thresholds) store(thresholds + step, threshold);
+    }
+}
+
+// One source step's gradients as a vector of features, so that a sum over target steps is one product and sum for each weight.
+template <int WIDTH>
+struct Row {
+    typedef float Features __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+};
+
+// Runs `body(columns, first)` for blocks of a head's features, in buffers whose rows are filled up to 16; the block's width is known to the compiler.
+template <class Body>
+INLINE void for_blocks_of_features(int width, Body body) {
+    for (int first = 0; first < width;) {
+        if (width - first > 8)
+            body(std::integral_constant<int, 16>{}, first), first += 16;
+        else if (width - first > 4)
+            body(std::integral_constant<int, 8>{}, first), first += 8;
+        else
+            body(std::integral_constant<int, 4>{}, first), first += 4;
     }
 }
 
@@ -148,8 +169,12 @@ static void add_over_targets_to(const float* weights, const int* numbers, int co
     for (; index < count; index++) of_steps(std::integral_constant<int, 1>{}, index);
 }
 
-// `gradients.normalisers` are the thresholds; its totals are not read. `scratch` holds twice (targets + sources) times (width filled up to 16)
-// floats, three times room_of_rows(sources), and as many integers as there are sources.
+// How many floats `attend_sparsely_backward` needs as scratch.
+INLINE size_t room_of_sparse_backward(int width, const Head& head) {
+    return 2 * (size_t(head.targets) + head.sources) * ((width + 15) / 16 * 16) + 3 * room_of_rows(head.sources) + head.sources;
+}
+
+// `gradients.normalisers` are the thresholds; its totals are not read.
 template <bool DROPS>
 static void attend_sparsely_backward(int width, const Head& head, const Mask& mask, const uint32_t* columns, const HeadGradients& gradients, float* scratch) {
     SPENT_ON(ATTENTION_BACKWARD);

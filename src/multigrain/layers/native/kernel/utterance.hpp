@@ -2,6 +2,7 @@
 #pragma once
 #include "scales.hpp"
 #include "sparse_attention.hpp"
+#include "state.hpp"
 
 // What a dropout mask is for; every mask of a layer has a number of its own.
 enum Use : uint64_t { USE_ATTENTION = 0, USE_AGGREGATION = 1, USE_RESIDUAL = 2, USE_HIDDEN = 3, USE_UPDATE = 4 };
@@ -19,22 +20,23 @@ class Utterance {
             if (!layer.kept || layer.kept[long(scale) * layer.batch + number]) scales.push_back(scale);
     }
 
-    void forward() {
-        read_target(false);
+    // From states that are there to its own; see `State`.
+    void forward(const State* states_of, float* output) {
+        read_target(states_of[layer.target_number], false);
         float *attended = layer.attended, *normalisers = layer.normalisers;
         attended = attended ? attended + place_of_attended() : arena.take(size_t(layer.scales) * dim * stride);
-        normalisers = normalisers ? normalisers + place_of_normalisers() : arena.take(size_t(layer.scales) * layer.heads * stride);
+        normalisers = normalisers ? normalisers + place_of_normalisers() : nullptr;
         for (int scale : scales) {
             const Arena::Place place = arena.place();
-            float* output = attended + long(scale) * dim * stride;
+            float* answers = attended + long(scale) * dim * stride;
             if (steps.empty()) {
-                std::memset(output, 0, sizeof(float) * dim * stride);
+                std::memset(answers, 0, sizeof(float) * dim * stride);
             } else {
-                const Source source = project(scale, false);
+                const Source source = project(scale, layer.is_self ? State{} : states_of[layer.source_numbers[scale]], false);
                 for (int head = 0; head < layer.heads; head++) {
                     const Arena::Place inner = arena.place();
-                    attend_with(head_of(source, head), attention_mask(scale, head), output + long(head) * width * stride,
-                                normalisers + (long(scale) * layer.heads + head) * stride);
+                    attend_with(head_of(source, head), attention_mask(scale, head), answers + long(head) * width * stride,
+                                normalisers ? normalisers + (long(scale) * layer.heads + head) * stride : nullptr);
                     arena.back_to(inner);
                 }
             }
@@ -44,14 +46,21 @@ class Utterance {
             const Arena::Place place = arena.place();
             Block block(*this, first, attended);
             block.forward(true);
-            write_steps<Into::replace>(block.result, STEPS_OF_BLOCK, block.real, dim, target_steps(layer.result, first));
+            block.give(output);
             arena.back_to(place);
         }
+        if (!layer.result) return;
+        write_steps<Into::replace>(output, stride, time, dim, target_steps(layer.result));
         clear_rest(layer.result);
     }
 
+    // How many floats its state has, target steps that are computed, and how far the source steps reach that it reads.
+    size_t size() const { return size_t(dim) * stride; }
+    int targets() const { return time; }
+    int furthest() const { return steps.empty() ? 0 : steps.back() + 1; }
+
     void backward(Gradients& gradients) {
-        read_target(true);
+        read_target(turned(layer.target, layer.targets, time), true);
         const float* attended = layer.attended + place_of_attended();
         const float* normalisers = layer.normalisers + place_of_normalisers();
         float* attended_gradient = arena.zeros(size_t(layer.scales) * dim * stride);
@@ -76,7 +85,8 @@ class Utterance {
   private:
     // Queries, keys and values of one scale, as (dim, step).
     struct Source {
-        float *states, *unit, *inverse;  // normalised source steps; the others null where no gradient follows
+        const float* states;  // normalised source steps
+        float *unit, *inverse;  // null where no gradient follows
         float *query, *key, *value;
     };
 
@@ -126,6 +136,14 @@ class Utterance {
             for_all(dim, [&](int row, int step, int place) {
                 store(result + place, load(sum + place) + dropped(update_mask, row, step, load(result + place)));
             });
+        }
+
+        // The result's place in the whole, with zeros in lanes that stand for no step.
+        void give(float* output) const {
+            SPENT_ON(LAYOUT);
+            for (int row = 0; row < dim; row++)
+                for (int step = 0; step < steps; step += LANES)
+                    store(output + long(row) * stride + first + step, keep(load(result + row * STEPS_OF_BLOCK + step), (Ints)lane_numbers() < real - step));
         }
 
         // Adds to the gradients of the attended values and of what the residual adds to.
@@ -217,34 +235,30 @@ class Utterance {
     size_t place_of_attended() const { return size_t(number) * layer.scales * dim * padded(layer.targets); }
     size_t place_of_normalisers() const { return size_t(number) * layer.scales * layer.heads * padded(layer.targets); }
 
-    void read_target(bool with_gradient) {
-        states = stride % 256 == LANES ? arena.zeros(size_t(dim) * stride) : arena.take(size_t(dim) * stride), normalised = arena.take(size_t(dim) * stride);
+    // The first `count` steps of this utterance, of `most` in Python's memory.
+    State turned(const float* tensor, int most, int count) const { return turned_state(tensor + long(number) * most * dim, count, dim, arena); }
+
+    void read_target(const State& target, bool with_gradient) {
         unit = with_gradient ? arena.take(size_t(dim) * stride) : nullptr, inverse = with_gradient ? arena.take(stride) : nullptr;
-        read_steps(time, dim, target_steps(layer.target), states, stride);
+        states = target.time == time ? target.values : target.picked(nullptr, time, stride, dim, arena), normalised = arena.take(size_t(dim) * stride);
         normalise(layer.target_norm, states, stride, dim, stride, normalised, unit, inverse);
     }
 
-    // In self-attention the source's steps are the target's own that are real.
-    void gather_steps(float* to) const {
-        SPENT_ON(LAYOUT);
-        for (int row = 0; row < dim; row++)
-            for (int index = 0; index < source_stride; index++)
-                to[long(row) * source_stride + index] = index < int(steps.size()) ? normalised[long(row) * stride + steps[index]] : 0.0f;
-    }
+    // Whether source steps are simply the first so many.
+    bool is_prefix() const { return steps.empty() || steps.back() == int(steps.size()) - 1; }
 
-    Source project(int scale, bool with_gradient) {
+    // In self-attention the source's steps are the target's own that are real.
+    Source project(int scale, const State& given, bool with_gradient) {
         Source source{};
         const size_t size = size_t(dim) * source_stride;
-        source.states = source_stride % 256 == LANES ? arena.zeros(size) : arena.take(size);  // filled up further than to a whole vector
         const int count = int(steps.size());
-        if (layer.is_self) {
-            gather_steps(source.states);
-        } else {
-            read_steps(count, dim, source_steps(layer.source_states[scale]), source.states, source_stride);
-            if (layer.is_normed_source) {
-                if (with_gradient) source.unit = arena.take(size), source.inverse = arena.take(source_stride);
-                normalise(layer.source_norm, source.states, source_stride, dim, source_stride, source.states, source.unit, source.inverse);
-            }
+        const State asked = layer.is_self ? State{normalised, time, stride} : given;
+        source.states = asked.time == count && is_prefix() ? asked.values : asked.picked(steps.data(), count, source_stride, dim, arena);
+        if (!layer.is_self && layer.is_normed_source) {
+            if (with_gradient) source.unit = arena.take(size), source.inverse = arena.take(source_stride);
+            float* normed = arena.take(size);
+            normalise(layer.source_norm, source.states, source_stride, dim, source_stride, normed, source.unit, source.inverse);
+            source.states = normed;
         }
         source.query = arena.take(size_t(dim) * stride), source.key = arena.take(size), source.value = arena.take(size);
         product(layer.query_weight + long(scale) * dim * dim, dim, 1, dim, dim, normalised, stride, source.query, stride, stride, layer.query_bias + long(scale) * dim);
@@ -267,34 +281,20 @@ class Utterance {
     // One head's attention, forward and backward, in the form that the layer has.
     void attend_with(const Head& head, const Mask& mask, float* output, float* normalisers) {
         const uint32_t* columns = mask.is_on() ? hashes(mask, steps.size()) : nullptr;
-        if (layer.is_sparse) {
-            float* scratch = arena.take(room_of_rows(head.sources) + head.sources);
-            (mask.is_on() ? attend_sparsely<true> : attend_sparsely<false>)(width, head, mask, columns, output, normalisers, scratch);
-        } else {
-            with_width(width, [&](auto width) {
-                mask.is_on() ? attend<true>(width, head, mask, columns, output, normalisers) : attend<false>(width, head, mask, columns, output, normalisers);
-            });
-        }
+        const auto run = layer.is_sparse ? (mask.is_on() ? attend_sparsely<true> : attend_sparsely<false>) : (mask.is_on() ? attend<true> : attend<false>);
+        run(width, head, mask, columns, output, normalisers, arena.take(layer.is_sparse ? room_of_rows(head.sources) + head.sources : ROOM_OF_ATTENTION));
     }
     void attend_backward_with(const Head& head, const Mask& mask, const HeadGradients& gradients) {
         const uint32_t* columns = mask.is_on() ? hashes(mask, steps.size()) : nullptr;
-        const size_t rows = 2 * (size_t(head.targets) + head.sources) * ((width + 15) / 16 * 16);
-        if (layer.is_sparse) {
-            float* scratch = arena.take(rows + 3 * room_of_rows(head.sources) + head.sources);
-            (mask.is_on() ? attend_sparsely_backward<true> : attend_sparsely_backward<false>)(width, head, mask, columns, gradients, scratch);
-        } else {
-            float* scratch = arena.take(rows + 2 * SOURCES_OF_TILE * ((width + 15) / 16 * 16 + LANES));
-            with_width(width, [&](auto width) {
-                mask.is_on() ? attend_backward<true>(width, head, mask, columns, gradients, scratch)
-                             : attend_backward<false>(width, head, mask, columns, gradients, scratch);
-            });
-        }
+        const auto run = layer.is_sparse ? (mask.is_on() ? attend_sparsely_backward<true> : attend_sparsely_backward<false>)
+                                         : (mask.is_on() ? attend_backward<true> : attend_backward<false>);
+        run(width, head, mask, columns, gradients, arena.take(layer.is_sparse ? room_of_sparse_backward(width, head) : room_of_backward(width, head)));
     }
 
     void attention_backward(int scale, const float* attended, const float* normalisers, const float* attended_gradient, float* normalised_gradient,
                             Gradients& gradients) {
         const Arena::Place place = arena.place();
-        const Source source = project(scale, true);
+        const Source source = project(scale, layer.is_self ? State{} : turned(layer.source_states[scale], layer.sources, furthest()), true);
         const int count = int(steps.size()), columns = padded(dim);
         const size_t size = size_t(dim) * stride, source_size = size_t(dim) * source_stride;
         float *query = arena.take(size), *key = arena.take(source_size), *value = arena.take(source_size), *totals = arena.take(stride);
@@ -348,5 +348,6 @@ class Utterance {
     const int dim, width, time, stride;  // time: target steps that are computed
     int source_stride;
     std::vector<int> steps, scales;  // real source steps; scales that are kept
-    float *states, *normalised, *unit, *inverse;
+    const float* states;
+    float *normalised, *unit, *inverse;
 };

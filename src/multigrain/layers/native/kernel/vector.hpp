@@ -5,7 +5,8 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
-#if defined(__AVX512F__)
+#include <type_traits>
+#if defined(__AVX__)
 #include <immintrin.h>
 #endif
 
@@ -15,6 +16,11 @@ constexpr int LANES = 16;
 constexpr int LANES = 8;
 #else
 constexpr int LANES = 4;
+#endif
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int REGISTERS = 32;
+#else
+constexpr int REGISTERS = 16;
 #endif
 
 typedef float Floats __attribute__((vector_size(4 * LANES), may_alias));
@@ -35,8 +41,37 @@ INLINE Floats load(const float* from) { return *reinterpret_cast<const Floats*>(
 INLINE void store(float* to, Floats values) { *reinterpret_cast<Floats*>(to) = values; }
 INLINE Floats load_anywhere(const float* from) { return *reinterpret_cast<const FloatsAnywhere*>(from); }
 INLINE void store_anywhere(float* to, Floats values) { *reinterpret_cast<FloatsAnywhere*>(to) = values; }
+// The same values in a register: without it GCC reads a vector that several products share from memory for each of them.
+INLINE Floats in_register(Floats values) {
+#if defined(__AVX512F__)
+    asm("" : "+v"(values));
+#elif defined(__x86_64__)
+    asm("" : "+x"(values));
+#endif
+    return values;
+}
 INLINE Floats all(float value) { return value - Floats{}; }
-INLINE Floats larger(Floats left, Floats right) { return left > right ? left : right; }
+INLINE Floats larger(Floats left, Floats right) {  // the right one where either is no number
+#if defined(__AVX512F__)
+    return (Floats)_mm512_max_ps((__m512)left, (__m512)right);
+#elif defined(__AVX__)
+    return (Floats)_mm256_max_ps((__m256)left, (__m256)right);
+#else
+    return left > right ? left : right;
+#endif
+}
+
+// left * right + added, rounded once wherever the processor can: left to itself GCC does so in some blocks and not in others, and results would depend
+// on how many steps are computed together.
+INLINE Floats product_and_sum(Floats left, Floats right, Floats added) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_fmadd_ps((__m512)left, (__m512)right, (__m512)added);
+#elif defined(__FMA__)
+    return (Floats)_mm256_fmadd_ps((__m256)left, (__m256)right, (__m256)added);
+#else
+    return left * right + added;
+#endif
+}
 
 INLINE Floats root_of(Floats values) {
 #if defined(__AVX512F__)
@@ -79,33 +114,38 @@ INLINE bool is_any(Ints lanes) {
 #endif
 }
 
-// 2^x to a relative error of 2e-7 for x <= 127; far below -126 it is next to nothing.
+// x becomes 2^x, to a relative error of 2e-7 for x <= 127; far below -126 it is next to nothing. Several vectors go step by step together: each alone
+// would have to wait for its own last step most of the time.
+template <int COUNT>
+INLINE void to_exp2(Floats (&x)[COUNT]) {
+#define EACH for (int index = 0; index < COUNT; index++)
+    Floats part[COUNT], power[COUNT];
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
-INLINE Floats exp2_of(Floats x) {
-    const Floats part = (Floats)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);  // x - floor(x)
-    Floats power = all(1.877576671e-03f);
-    power = power * part + 8.989340340e-03f;
-    power = power * part + 5.582631759e-02f;
-    power = power * part + 2.401536173e-01f;
-    power = power * part + 6.931530731e-01f;
-    power = power * part + 9.999999251e-01f;
-    return (Floats)_mm512_scalef_ps((__m512)power, (__m512)x);  // times 2^floor(x)
-}
+    constexpr float factors[] = {1.877576671e-03f, 8.989340340e-03f, 5.582631759e-02f, 2.401536173e-01f, 6.931530731e-01f, 9.999999251e-01f};
+    EACH part[index] = (Floats)_mm512_reduce_ps((__m512)x[index], _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);  // x - floor(x)
 #else
-INLINE Floats exp2_of(Floats x) {
-    x = larger(x, all(-126.0f));
+    constexpr float factors[] = {1.326472847e-03f, 9.671513206e-03f, 5.550733742e-02f, 2.402224208e-01f, 6.931469776e-01f, 1.0f};
     const Floats magic = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number, which then stands in the low bits
-    const Floats shifted = x + magic;
-    const Floats part = x - (shifted - magic);
-    Floats power = all(1.326472847e-03f);
-    power = power * part + 9.671513206e-03f;
-    power = power * part + 5.550733742e-02f;
-    power = power * part + 2.402224208e-01f;
-    power = power * part + 6.931469776e-01f;
-    power = power * part + 1.0f;
-    return (Floats)((Ints)power + (((Ints)shifted) << 23));
-}
+    Floats shifted[COUNT];
+    EACH x[index] = larger(x[index], all(-126.0f));
+    EACH shifted[index] = x[index] + magic;
+    EACH part[index] = x[index] - (shifted[index] - magic);
 #endif
+    EACH power[index] = all(factors[0]);
+    for (int place = 1; place < 6; place++)
+        EACH power[index] = product_and_sum(power[index], part[index], all(factors[place]));
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+    EACH x[index] = (Floats)_mm512_scalef_ps((__m512)power[index], (__m512)x[index]);  // times 2^floor(x)
+#else
+    EACH x[index] = (Floats)((Ints)power[index] + (((Ints)shifted[index]) << 23));
+#endif
+#undef EACH
+}
+INLINE Floats exp2_of(Floats x) {
+    Floats values[1] = {x};
+    to_exp2(values);
+    return values[0];
+}
 
 // log2(x) of a positive, normal x, to 1e-7 of 1 + |log2(x)|.
 INLINE Floats log2_of(Floats x) {
@@ -117,4 +157,12 @@ INLINE Floats log2_of(Floats x) {
     series = series * square + 2.885390082f / 3.0f;
     series = series * square + 2.885390082f;
     return series * ratio + __builtin_convertvector(exponent, Floats);
+}
+
+// Runs `body(count, first)` for blocks of MOST of so many rows, then of fewer; a block's number of rows is known to the compiler.
+template <int MOST, class Body>
+INLINE void for_blocks(int rows, Body body, int first = 0) {
+    for (; first + MOST <= rows; first += MOST) body(std::integral_constant<int, MOST>{}, first);
+    if constexpr (MOST > 1)
+        if (first < rows) for_blocks<(MOST + 1) / 2>(rows, body, first);
 }
