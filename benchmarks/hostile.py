@@ -15,17 +15,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from hostile_server import RunningServer, run_command, wait_until
+from hostile_server import Row, RunningServer, run_command, verdict, wait_until
+from hostile_storage import storage
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import hostile_files
 
-Row = tuple[str, str]
 GOOD_STATES = ("done", "failed", "cancelled")
-
-
-def verdict(is_right: bool, what: str) -> str:
-    return what if is_right else f"NOT SO: {what}"
 
 
 # Files --------------------------------------------------------------------------------------------------------------
@@ -172,6 +168,8 @@ def main() -> int:
         if "files" in parts:
             wrong += print_table("`multigrain analyze` of", files_on_the_command_line(cases, folder, checkpoint))
             wrong += print_table("`multigrain extract`", a_batch(cases, folder))
+        if "storage" in parts:
+            wrong += print_table("folders, database and disk of `multigrain serve`", storage(folder, checkpoint))
         with RunningServer(folder / "data", checkpoint) as server:
             rows: list[Row] = []
             if "clients" in parts:
