@@ -124,6 +124,10 @@ class RunningServer:
         host, port = self._host.rsplit(":", 1)
         return host, int(port)
 
+    def num_connections(self) -> int:
+        """Established ones to its port, as the server's process has them."""
+        return sum(one.status == psutil.CONN_ESTABLISHED for one in psutil.Process(self._process.pid).net_connections("tcp"))
+
     def _workers(self) -> list[psutil.Process]:
         return psutil.Process(self._process.pid).children(recursive=True)
 

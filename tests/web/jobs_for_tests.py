@@ -105,8 +105,5 @@ def hoard(folder: Path, rest: str) -> None:
 
 
 ACTIONS = {
-    one.__name__: one
-    for one in (write, fail, fault, leave, talk, kill, kill_once, spin, sleep_once, await_mark, fill_disk, start_child, hoard)
-}
     one.__name__: one for one in (write, fail, fault, leave, talk, kill, kill_once, spin, sleep_once, await_mark, fill_disk, start_child, hoard)
 }

@@ -4,6 +4,8 @@ uvicorn itself waits for a first request, for the end of a request's head, and f
 """
 
 import asyncio
+import socket
+import struct
 from collections import Counter
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -45,7 +47,7 @@ class PatientConnection(H11Protocol):
             crowded = Counter(self._strangers.values()).most_common(1)[0][0]
             oldest = next(one for one, address in self._strangers.items() if address == crowded)
             oldest.let_in()  # so that it is not chosen again before the loop has closed it
-            oldest.transport.abort()
+            oldest.give_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends watching."""
@@ -56,6 +58,13 @@ class PatientConnection(H11Protocol):
     def let_in(self) -> None:
         """The client has shown the token, or need not: it counts among the strangers no longer."""
         self._strangers.pop(self, None)
+
+    def give_up(self) -> None:
+        """Ends the connection at once; what was not read is thrown away, by the system too, which would keep it as long as the client is there."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def resume_writing(self) -> None:
         """Called when the client has read again."""
@@ -78,7 +87,7 @@ class PatientConnection(H11Protocol):
         self._stuck_seconds = self._stuck_seconds + HEAD_SECONDS if is_stuck else 0.0
         self._unread, self._has_drained = unread, False
         if self._stuck_seconds >= WRITE_SECONDS:
-            self.transport.abort()
+            self.give_up()
 
 
 def let_in(scope: Scope) -> None:
