@@ -25,7 +25,7 @@ MODES = {"frozen": {}, "lora": {"lora_targets": ("query", "value", "dense")}}
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MultimodalModel:
     """A model that reads text; the low-rank matrices of its language model are not zero."""
     folder = write_tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
-    reader = TextReader.from_settings(TextEncoderSettings(name=str(folder), max_tokens=64, mode=request.param, **MODES[request.param]))
+    reader = TextReader.from_settings(TextEncoderSettings(name=str(folder), max_tokens=32, mode=request.param, **MODES[request.param]))
     torch.manual_seed(0)
     made = build_model("mult", {"width": 8, "num_heads": 2, "num_layers": 1}, Task(), {"text": reader.spec}, text_reader=reader)
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_parts_hold_every_utterance_once_in_order_and_not_too_much(model: Multim
 
 
 def test_a_long_text_is_scored_whole_and_says_which_words_were_not_weighed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    reader = TextReader.from_settings(TextEncoderSettings(name=str(write_tiny_encoder(tmp_path / "encoder")), max_tokens=64, mode="frozen"))
+    reader = TextReader.from_settings(TextEncoderSettings(name=str(write_tiny_encoder(tmp_path / "encoder")), max_tokens=32, mode="frozen"))
     build_model("mult", {"width": 8, "num_heads": 2, "num_layers": 1}, Task(), {"text": reader.spec}, text_reader=reader).save_pretrained(
         tmp_path / "checkpoint"
     )

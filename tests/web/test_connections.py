@@ -61,15 +61,15 @@ def test_slow_logins_do_not_shut_others_out(guarded: tuple[str, int], monkeypatc
         assert client.get("/api/analyses", headers=headers).status_code == 200
 
 
-def test_who_has_shown_the_token_is_not_closed_for_newcomers(guarded: tuple[str, int], monkeypatch: pytest.MonkeyPatch):
+def test_who_has_shown_the_token_is_not_closed_for_newcomers(settings: Settings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("multigrain.web.connection.MOST_STRANGERS", 5)
     head = b"POST /api/analyses HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n"
-    with contextlib.ExitStack() as stack:
-        upload = stack.enter_context(socket.create_connection(guarded, timeout=20))
+    with listening(app := create_app(replace(settings, token=TOKEN))) as address, contextlib.ExitStack() as stack:
+        upload = stack.enter_context(socket.create_connection(address, timeout=60))
         upload.sendall(head % TOKEN.encode() + b'{"text": ')
-        strangers = [stack.enter_context(socket.create_connection(guarded, timeout=20)) for _ in range(20)]
+        wait_until(lambda: list(app.state.services.folders.incoming.iterdir()))
+        strangers = [stack.enter_context(socket.create_connection(address, timeout=60)) for _ in range(20)]
         wait_until(lambda: is_closed(strangers[0]))
-        upload.settimeout(20)
         upload.sendall(b'"write on"}')
         assert b" 202 " in upload.recv(65536).splitlines()[0]
 

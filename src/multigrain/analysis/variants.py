@@ -157,7 +157,7 @@ def _kept(given: UtteranceInput, variant: Variant, modality: str, mask: Bool[Ten
     return kept
 
 
-def variant_texts(given: UtteranceInput, variants: Sequence[Variant]) -> list[Int[np.ndarray, " piece"]]:
+def variant_texts(given: UtteranceInput, variants: Sequence[Variant]) -> list[Int[np.ndarray, "_"]]:
     """The pieces of text that each variant leaves; none for a variant without text."""
     sequence, tokens = given.batch.modalities.get("text"), given.batch.tokens
     if sequence is None or tokens is None:
@@ -240,7 +240,7 @@ class _RememberingEncoder(TextEncoder):
             answer[row][mask[row]] = self.states[text.tobytes()]
         return answer
 
-    def read(self, texts: Sequence[Int[np.ndarray, " piece"]], device: torch.device) -> None:
+    def read(self, texts: Sequence[Int[np.ndarray, "_"]], device: torch.device) -> None:
         """Reads texts that were not read before; the shortest first, so that each is among its like and next to nothing is padding."""
         if sum(map(len, self.states.values())) > MOST_KEPT_PIECES and any(text.tobytes() not in self.states for text in texts):
             self.states.clear()
