@@ -1,9 +1,10 @@
 """Files and clients that mean harm, against the real command line and a real server: what was done, and what happened.
 
-    python benchmarks/hostile.py [--checkpoint RUN] [--only files,clients,kills] [--folder /tmp]
+    python benchmarks/hostile.py [--checkpoint RUN] [--only files,storage,connections,clients,kills] [--folder /tmp]
 
 Makes the files, gives each to `multigrain analyze`, all at once to `multigrain extract`, and each to a running `multigrain serve`; then sends 200
-uploads at once, slow ones and broken ones, and kills a worker and the server in the middle of their work. Prints a table for each; exits with 1 where
+uploads at once, slow ones and broken ones, gives servers folders and databases that are not theirs, full disks and locked databases, holds their
+connections, and kills a worker and the server in the middle of their work. Prints a table for each; exits with 1 where
 something did not end as it must (`NOT SO` in the table). It takes some minutes: a slow upload is given up after one, and the gigabyte is real.
 """
 
@@ -15,17 +16,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from hostile_server import RunningServer, run_command, wait_until
+from hostile_connections import connections
+from hostile_server import Row, RunningServer, run_command, verdict, wait_until
+from hostile_storage import storage
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import hostile_files
 
-Row = tuple[str, str]
 GOOD_STATES = ("done", "failed", "cancelled")
-
-
-def verdict(is_right: bool, what: str) -> str:
-    return what if is_right else f"NOT SO: {what}"
 
 
 # Files --------------------------------------------------------------------------------------------------------------
@@ -158,7 +156,7 @@ def print_table(title: str, rows: list[Row]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint")
-    parser.add_argument("--only", default="files,clients,kills")
+    parser.add_argument("--only", default="files,storage,connections,clients,kills")
     parser.add_argument("--folder", type=Path, default=None, help="where the temporary folder is made")
     parser.add_argument("--longest", type=float, default=900.0, help="seconds after which waiting for the queue is given up")
     options = parser.parse_args()
@@ -172,6 +170,10 @@ def main() -> int:
         if "files" in parts:
             wrong += print_table("`multigrain analyze` of", files_on_the_command_line(cases, folder, checkpoint))
             wrong += print_table("`multigrain extract`", a_batch(cases, folder))
+        if "storage" in parts:
+            wrong += print_table("folders, database and disk of `multigrain serve`", storage(folder, checkpoint))
+        if "connections" in parts:
+            wrong += print_table("connections of `multigrain serve`", connections(folder, checkpoint, sound))
         with RunningServer(folder / "data", checkpoint) as server:
             rows: list[Row] = []
             if "clients" in parts:

@@ -18,6 +18,13 @@ import psutil
 
 BLOCK_BYTES = 1 << 20
 
+Row = tuple[str, str]
+"""What was done, and what happened."""
+
+
+def verdict(is_right: bool, what: str) -> str:
+    return what if is_right else f"NOT SO: {what}"
+
 
 def wait_until(is_true: Callable[[], bool], seconds: float) -> bool:
     """Whether it came true in time."""
@@ -78,10 +85,14 @@ class RunningServer:
     Args:
         data: its folder.
         options: of the command.
+        log: file of what it says on its error output; None for one beside its folder.
+        token: that it asks for, and that requests here carry.
     """
 
-    def __init__(self, data: Path, options: Sequence[str]) -> None:
+    def __init__(self, data: Path, options: Sequence[str], *, log: Path | None = None, token: str | None = None) -> None:
         self.data = data
+        self._log = log or data.with_name(f"{data.name}.log")
+        self._token = token
         self._command = [sys.executable, "-m", "multigrain", "serve", "--port", "0", "--data", str(data), "--workers", "2", *options]
 
     def __enter__(self) -> "RunningServer":
@@ -93,7 +104,9 @@ class RunningServer:
         self._process.wait(30)
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, **({"MULTIGRAIN_TOKEN": self._token} if self._token else {})}
+        with self._log.open("a", encoding="utf-8") as log:
+            self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
         assert self._process.stdout is not None
         self._host = self._process.stdout.readline().split("http://")[1].split()[0]
 
@@ -101,6 +114,19 @@ class RunningServer:
 
     def megabytes(self) -> float:
         return _megabytes(psutil.Process(self._process.pid))
+
+    def said(self) -> str:
+        """What it wrote on its error output so far, in one line."""
+        return " ".join(self._log.read_text(encoding="utf-8").split())
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self._host.rsplit(":", 1)
+        return host, int(port)
+
+    def num_connections(self) -> int:
+        """Established ones to its port, as the server's process has them."""
+        return sum(one.status == psutil.CONN_ESTABLISHED for one in psutil.Process(self._process.pid).net_connections("tcp"))
 
     def _workers(self) -> list[psutil.Process]:
         return psutil.Process(self._process.pid).children(recursive=True)
@@ -126,7 +152,8 @@ class RunningServer:
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(self._host, timeout=120)
         try:
-            connection.request(method, path, body, headers or {})
+            known = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+            connection.request(method, path, body, {**known, **(headers or {})})
             answer = connection.getresponse()
             return answer.status, answer.read()
         except (ConnectionError, TimeoutError) as error:
@@ -153,6 +180,12 @@ class RunningServer:
         wait_until(lambda: self.status(name)["state"] in ("done", "failed", "cancelled"), seconds)
         return self.status(name)
 
+    def submit(self, text: str) -> str:
+        """Submits a text that must be taken; its name."""
+        status, answer = self.ask("POST", "/api/analyses", json.dumps({"text": text}), {"Content-Type": "application/json"})
+        assert status == 202, answer
+        return str(json.loads(answer)["id"])
+
     def upload(self, video: Path, transcript: Path | None, name: str | None = None, text: str | None = None) -> tuple[int, dict[str, Any]]:
         """Submits files as browsers do, streamed from the disk."""
         boundary = uuid.uuid4().hex
@@ -177,8 +210,7 @@ class RunningServer:
 
     def begin_upload(self, video: Path) -> socket.socket:
         """A connection over which half of a video was sent."""
-        host, port = self._host.rsplit(":", 1)
-        connection = socket.create_connection((host, int(port)), timeout=180)
+        connection = socket.create_connection(self.address, timeout=180)
         content = _part("x", "video", "half.mp4") + video.read_bytes()[: video.stat().st_size // 2]
         head = "POST /api/analyses HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 10000000\r\n\r\n"
         connection.sendall(head.encode() + content)

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from multigrain.evaluation.compare import compare
 from multigrain.evaluation.tables import to_json
 from multigrain.training.recipe_file import list_recipes
 
+LONG_MILLISECONDS = 120_000  # a browser on a busy machine is waited for
 SMALL = PlantedConfig(train_size=24, valid_size=16, test_size=24)
 
 
@@ -96,7 +98,7 @@ def test_the_talking_clips_report_in_a_browser(talking: TalkingDemo) -> None:
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("needs Chromium (Debian package chromium), or its path in the variable CHROMIUM")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     with sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
@@ -104,18 +106,20 @@ def test_the_talking_clips_report_in_a_browser(talking: TalkingDemo) -> None:
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        expect.set_options(timeout=LONG_MILLISECONDS)
+        page.set_default_timeout(LONG_MILLISECONDS)
         page.goto(talking.report.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert page.locator("#ticks span").all_inner_texts() == ["0:00", "0:05", "0:10"]
+        page.wait_for_function("document.documentElement.scrollWidth <= 390")
+        expect(page.locator("#ticks span")).to_have_text(["0:00", "0:05", "0:10"])
         edges = []
         for index, one in enumerate(talking.analysis.utterances):
             page.locator("#timeline button").nth(index).click()
-            assert page.locator("#which").inner_text().startswith(f"Utterance {index + 1} of 4")
+            expect(page.locator("#which")).to_have_text(re.compile(rf"^Utterance {index + 1} of 4"))
+            expect(page.locator(".said")).to_have_count(len(one.words))
             lane, words = page.locator(".lane:has(.said)").bounding_box(), page.locator(".said").all()
-            assert len(words) == len(one.words)
             boxes = [word.bounding_box() for word in words]
             assert all(box["x"] >= lane["x"] - 1 and box["x"] + box["width"] <= lane["x"] + lane["width"] + 1 for box in boxes)
-            assert "\u22120.00" not in page.locator("#evidence").inner_text()
+            expect(page.locator("#evidence")).not_to_contain_text("\u22120.00")
             curve, usual = (page.locator(f'svg[aria-label^="corners of the mouth"] {part}').bounding_box() for part in ("path", ".usual"))
             edges.append((curve["y"] - usual["y"], curve["y"] + curve["height"] - usual["y"]))
         assert edges[1][1] < 0.0 < edges[2][0]  # the smile lies above the speaker's usual face throughout, the frown below it

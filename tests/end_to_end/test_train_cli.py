@@ -162,6 +162,7 @@ def test_ctrl_c_ends_with_130_and_tells_how_to_go_on(place):
     deadline = time.monotonic() + 100
     while not (metrics.is_file() and metrics.read_text()) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
+    assert metrics.is_file(), "no epoch was done"
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
-from browser_visit import CHROMIUM, QUIET
+from browser_visit import BROWSER_MILLISECONDS, CHROMIUM, QUIET
 from web_server import Client, in_process, listening
 
 from multigrain.web.server import create_app
@@ -53,8 +53,9 @@ def browser() -> "Iterator[Browser]":
     """Headless Chromium; the test is skipped where there is none."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium (Debian package chromium), or its path in the variable CHROMIUM")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=BROWSER_MILLISECONDS)
     with sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield opened

@@ -16,6 +16,11 @@ def run(folder: Path, report: Report) -> None:
     text = (folder / "text.txt").read_text(encoding="utf-8") if (folder / "text.txt").exists() else "write"
     verb, _, rest = text.partition(" ")
     report(f"Doing {verb}", 0.5)
+    if verb == "chatter":
+        await_mark(folder, rest)
+        for number in range(int(rest)):
+            report(f"Step {number}", 0.5)
+        return
     ACTIONS[verb](folder, rest)
 
 
@@ -73,6 +78,18 @@ def sleep_once(folder: Path, rest: str) -> None:
     write(folder, rest)
 
 
+def await_mark(folder: Path, rest: str) -> None:
+    """Says by a file that it runs, and goes on once it is told so by another."""
+    (folder / "mark").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.02)
+    write(folder, rest)
+
+
+def fill_disk(folder: Path, rest: str) -> None:
+    Path("/dev/full").write_text(rest)
+
+
 def start_child(folder: Path, rest: str) -> None:
     """Starts a process of its own, writes down its id, and spins."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -87,4 +104,6 @@ def hoard(folder: Path, rest: str) -> None:
         hoarded.append(bytearray(16 * 1024 * 1024))
 
 
-ACTIONS = {one.__name__: one for one in (write, fail, fault, leave, talk, kill, kill_once, spin, sleep_once, start_child, hoard)}
+ACTIONS = {
+    one.__name__: one for one in (write, fail, fault, leave, talk, kill, kill_once, spin, sleep_once, await_mark, fill_disk, start_child, hoard)
+}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from browser_visit import Visit
 from made_clip import SUBTITLES, make_clip
+from playwright.sync_api import expect
 from tiny_checkpoint import save_tiny_checkpoint
 from web_server import Client, on_a_port, wait_until
 
@@ -104,12 +105,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def uploaded(browser: "Browser", real: Client, clip: Path) -> str:
     """The name of the clip's analysis, which was uploaded on the page and has ended."""
     page = browser.new_page()
+    page.set_default_timeout(1000 * LONG)
     page.goto(str(real.http.base_url))
     page.get_by_label("Video or sound").set_input_files(clip)
     page.get_by_label("What is said in it").set_input_files(clip.with_name("clip.en.srt"))
     page.get_by_role("button", name="Analyse the video").click()
-    wait_until(lambda: real.services.store.newest()[1] and real.services.store.newest()[0][0].title == "clip.mp4")
-    id = real.services.store.newest()[0][0].id
+    id = wait_until(lambda: next((job.id for job in real.services.store.newest()[0] if job.title == "clip.mp4"), None), LONG)
     assert real.wait(id, seconds=LONG)["error"] is None
     page.close()
     return id
@@ -117,24 +118,24 @@ def uploaded(browser: "Browser", real: Client, clip: Path) -> str:
 
 def test_a_video_is_uploaded_and_its_report_followed_in_a_browser(browser: "Browser", real: Client, uploaded: str, tmp_path: Path) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(1000 * LONG)
     visit = Visit(page, str(real.http.base_url))
     page.goto(visit.address)
     visit.row("clip.mp4").get_by_role("link", name="Open").click()
     report = page.frame_locator("#frame")
     bars = report.locator("#timeline button")
     bars.first.wait_for()
-    assert bars.count() == 2
+    expect(bars).to_have_count(2)
     media = report.locator("#media")
-    wait_until(lambda: media.evaluate("video => video.readyState >= 1"))
-    assert media.evaluate("video => video.videoWidth") == 160
+    wait_until(lambda: media.evaluate("video => video.readyState >= 1 && video.videoWidth") == 160, LONG)
     bars.nth(1).click(position={"x": 2, "y": 10})
-    wait_until(lambda: 2.0 <= media.evaluate("video => video.seeking ? 0 : video.currentTime") <= 2.6)
+    wait_until(lambda: 2.0 <= media.evaluate("video => video.seeking ? 0 : video.currentTime") <= 2.6, LONG)
     report.get_by_text("Utterance 2 of 2").wait_for()
     report.get_by_role("img", name="words to the voice").first.wait_for()
     report.locator(".transcript li button").first.click()
-    wait_until(lambda: 0.1 <= media.evaluate("video => video.seeking ? 0 : video.currentTime") <= 0.5)
-    assert "It was so good" in report.locator(".transcript li").first.inner_text()
-    assert report.locator(".transcript script, #evidence script").count() == 0
+    wait_until(lambda: 0.1 <= media.evaluate("video => video.seeking ? 0 : video.currentTime") <= 0.5, LONG)
+    expect(report.locator(".transcript li").first).to_contain_text("It was so good")
+    expect(report.locator(".transcript script, #evidence script")).to_have_count(0)
     page.screenshot(path=tmp_path / "report.png")
     page.close()
     assert visit.faults == []
@@ -145,8 +146,9 @@ def test_the_archive_s_report_plays_the_video_that_lies_beside_it(real: Client, 
     archive.extractall(tmp_path)
     assert sorted(archive.namelist()) == ["report.html", "result.json", "transcript.srt", "utterances.csv", "video.mp4"]
     page = browser.new_page()
+    page.set_default_timeout(1000 * LONG)
     page.goto((tmp_path / "report.html").as_uri())
-    wait_until(lambda: page.locator("#media").evaluate("video => video.videoWidth === 160"))
+    wait_until(lambda: page.locator("#media").evaluate("video => video.videoWidth === 160"), LONG)
     page.close()
 
 
@@ -155,8 +157,9 @@ def test_a_video_that_browsers_do_not_play_gets_a_copy_that_they_do(real: Client
     id = real.http.post("/api/analyses", files={"video": ("clip.mkv", video)}, data={"text": "so good"}).json()["id"]
     assert real.wait(id, seconds=LONG)["error"] is None
     page = browser.new_page()
+    page.set_default_timeout(1000 * LONG)
     page.goto(f"{real.http.base_url}/analyses/{id}/report.html")
-    assert page.locator("#media").get_attribute("src") == "playable.mp4"
-    wait_until(lambda: page.locator("#media").evaluate("video => video.videoWidth === 160"))
+    expect(page.locator("#media")).to_have_attribute("src", "playable.mp4")
+    wait_until(lambda: page.locator("#media").evaluate("video => video.videoWidth === 160"), LONG)
     page.close()
     assert real.http.get(f"/api/analyses/{id}/video").content == video

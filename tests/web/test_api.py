@@ -65,8 +65,19 @@ def test_no_name_of_a_client_becomes_a_path(client: Client, tmp_path: Path, name
     if answer.status_code == 202:
         client.wait(answer.json()["id"])
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    known = {"video.wav", "request.json", "result.json", "report.html", "page.html", "policy.txt", "utterances.csv", ".lock", "worker-0.log"}
-    assert {Path(file).name for file in files} - known <= {"jobs.sqlite", "jobs.sqlite-wal", "jobs.sqlite-shm"}
+    known = {
+        "video.wav",
+        "request.json",
+        "result.json",
+        "report.html",
+        "page.html",
+        "policy.txt",
+        "utterances.csv",
+        ".lock",
+        "worker-0.log",
+        "folder.json",
+    }
+    assert {Path(file).name for file in files} - known <= {"jobs.sqlite", "jobs.sqlite-wal", "jobs.sqlite-shm", "folder.json"}
     assert all(file.startswith("data/") for file in files)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser_visit import WAV, Visit
+from browser_visit import BROWSER_MILLISECONDS, WAV, Visit
+from playwright.sync_api import expect
 from web_server import listening, wait_until
 
 from multigrain.web.server import create_app
@@ -37,7 +38,7 @@ def services(server: tuple[str, Services]) -> Services:
 def visit(browser: "Browser", server: tuple[str, Services]) -> Iterator[Visit]:
     context = browser.new_context()
     page = context.new_page()
-    page.set_default_timeout(120_000)  # a busy machine is no fault of the page
+    page.set_default_timeout(BROWSER_MILLISECONDS)
     made = Visit(page, server[0])
     page.goto(made.address)
     yield made
@@ -49,25 +50,26 @@ def test_a_text_is_submitted_opened_and_deleted(visit: Visit, services: Services
     row = visit.submit_text("write all is well")
     row.get_by_text("Done").wait_for()
     row.get_by_role("link", name="Open").click()
-    assert visit.page.frame_locator("#frame").locator("title").inner_text() is not None
-    assert visit.page.get_by_role("heading", name="write all is well").is_visible()
+    expect(visit.page.frame_locator("#frame").locator("title")).to_have_text("page.html")
+    expect(visit.page.get_by_role("heading", name="write all is well")).to_be_visible()
     with visit.page.expect_download() as download:
         visit.page.get_by_role("link", name="Save everything as ZIP").click()
     assert download.value.suggested_filename.endswith(".zip")
     visit.page.get_by_role("link", name="All analyses").click()
     row.get_by_role("button", name="Delete").click()
     visit.page.get_by_role("button", name="Keep it").click()
-    assert row.is_visible()
+    expect(visit.page.get_by_role("dialog")).to_be_hidden()
+    expect(row).to_be_visible()
     row.get_by_role("button", name="Delete").click()
     visit.page.get_by_role("button", name="Delete it for good").click()
     row.wait_for(state="detached")
-    assert [job.title for job in services.store.newest()[0] if job.title == "write all is well"] == []
+    wait_until(lambda: not [job for job in services.store.newest()[0] if job.title == "write all is well"])
 
 
 def test_progress_is_shown_and_a_running_analysis_is_cancelled(visit: Visit) -> None:
     row = visit.submit_text("spin on")
     row.get_by_text("Doing spin").wait_for()
-    assert row.get_by_role("progressbar").evaluate("bar => bar.value") == 0.5
+    expect(row.get_by_role("progressbar")).to_have_js_property("value", 0.5)
     waiting = visit.submit_text("write later")
     waiting.get_by_text("Waiting, next").wait_for()
     row.get_by_role("button", name="Cancel").click()
@@ -78,11 +80,11 @@ def test_progress_is_shown_and_a_running_analysis_is_cancelled(visit: Visit) -> 
 def test_errors_are_sentences(visit: Visit) -> None:
     alert = visit.page.get_by_role("alert")
     visit.page.get_by_role("button", name="Analyse the video").click()
-    assert alert.get_by_text("Choose a video first").is_visible()
+    expect(alert.get_by_text("Choose a video first")).to_be_visible()
     visit.submit_file("notes.mp4", b"these are only words")
     alert.get_by_text("notes.mp4 is, by its content, no video or sound that multigrain reads").wait_for()
     visit.page.get_by_role("button", name="Dismiss").click()
-    assert alert.is_hidden()
+    expect(alert).to_be_hidden()
     row = visit.submit_text("fail This video")
     row.get_by_text("This video is no good. Take another.").wait_for()
     visit.faults.clear()  # the browser reports the answer 415 in its console
@@ -94,7 +96,7 @@ def test_names_and_texts_with_scripts_are_only_shown(visit: Visit) -> None:
     visit.row(name).get_by_text("Done").wait_for()
     text = "write <script>alert(2)<x>"
     visit.submit_text(text).get_by_text("Done").wait_for()
-    assert visit.page.locator("#jobs img, #jobs script, #jobs b").count() == 0
+    expect(visit.page.locator("#jobs img, #jobs script, #jobs b")).to_have_count(0)
     visit.row(name).get_by_role("link", name="Open").click()
     visit.page.get_by_role("heading", name=name, exact=True).wait_for()
 
@@ -112,9 +114,9 @@ def test_dropped_files_are_taken_a_transcript_with_its_video(visit: Visit, servi
         list(WAV),
     )
     for name in ("a.mp4", "b.mp4"):
-        visit.row(name).get_by_text("Done").wait_for()
-    jobs, _ = services.store.newest()
-    transcripts = {job.title: (services.folders.job(job.id) / "transcript.srt").exists() for job in jobs[:2]}
+        expect(visit.row(name).get_by_text("Done")).to_be_visible()
+    jobs = [job for job in services.store.newest()[0] if job.title in ("a.mp4", "b.mp4")]
+    transcripts = {job.title: (services.folders.job(job.id) / "transcript.srt").exists() for job in jobs}
     assert transcripts == {"a.mp4": True, "b.mp4": False}
 
 
@@ -129,7 +131,8 @@ def test_the_whole_page_works_by_keyboard(visit: Visit) -> None:
     keyboard.press("Tab")
     keyboard.press("Enter")
     row = visit.row("write by hand")
-    row.get_by_text("Done").wait_for()
+    expect(row.get_by_text("Done")).to_be_visible()
+    expect(row.get_by_role("link", name="Open")).to_be_visible()
     keyboard.press("Tab")
     keyboard.press("Enter")
     visit.page.get_by_role("heading", name="write by hand").wait_for()
@@ -138,15 +141,16 @@ def test_the_whole_page_works_by_keyboard(visit: Visit) -> None:
 def test_the_page_asks_for_the_token(browser: "Browser", settings: Settings) -> None:
     with listening(create_app(replace(settings, token="a-token-of-the-test"))) as (host, port):
         page = browser.new_page()
+        page.set_default_timeout(BROWSER_MILLISECONDS)
         page.goto(f"http://{host}:{port}/")
         for token, is_right in (("wrong", False), ("a-token-of-the-test", True)):
             page.get_by_label("The server's token").fill(token)
             page.get_by_role("button", name="Log in").click()
             if not is_right:
-                assert page.get_by_role("alert").get_by_text("not this server's token").is_visible()
-        page.get_by_text("None yet.").wait_for()
+                expect(page.get_by_role("alert").get_by_text("not this server's token")).to_be_visible()
+        expect(page.get_by_text("None yet.")).to_be_visible()
         page.get_by_role("button", name="Log out").click()
-        page.get_by_label("The server's token").wait_for()
+        expect(page.get_by_label("The server's token")).to_be_visible()
         page.goto(f"http://{host}:{port}/#{'0' * 32}")
         page.get_by_label("The server's token").wait_for()
         page.close()
@@ -156,10 +160,11 @@ def test_the_page_asks_for_the_token(browser: "Browser", settings: Settings) -> 
 def test_nothing_runs_out_of_a_narrow_window_and_words_stand_out(browser: "Browser", server: tuple[str, Services], scheme: str) -> None:
     context = browser.new_context(color_scheme=scheme, viewport={"width": 360, "height": 740})
     visit = Visit(context.new_page(), server[0])
+    visit.page.set_default_timeout(BROWSER_MILLISECONDS)
     visit.page.goto(visit.address)
     visit.submit_file("a_name_without_any_space_that_is_far_longer_than_the_window_is_wide_and_goes_on.mp4")
     visit.page.locator(".job.is-done").first.wait_for()
-    assert visit.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    visit.page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
     for selector in (".lead", ".hint", ".job-facts", ".job-name", "button.primary", ".job .button"):
         assert visit.page.locator(selector).first.evaluate(CONTRAST) >= 4.5, selector
     context.close()
@@ -180,13 +185,14 @@ CONTRAST = """element => {
 
 def test_a_server_that_went_away_is_said_and_a_new_one_is_found(browser: "Browser", settings: Settings) -> None:
     page = browser.new_page()
+    page.set_default_timeout(BROWSER_MILLISECONDS)
     with listening(create_app(settings)) as (host, port):
         page.goto(f"http://{host}:{port}")
         page.get_by_text("None yet.").wait_for()
     page.get_by_label("The words, one utterance a line").fill("write on")
     page.get_by_role("button", name="Analyse the text").click()
     page.get_by_role("alert").get_by_text("The server does not answer.").wait_for()
-    assert page.get_by_label("The words, one utterance a line").input_value() == "write on"
+    expect(page.get_by_label("The words, one utterance a line")).to_have_value("write on")
     page.close()
 
 

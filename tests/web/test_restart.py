@@ -9,11 +9,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from web_server import in_process, is_alive, wait_until
+from web_server import is_alive, wait_until
 
 from multigrain.errors import ServerError
 from multigrain.web.folders import DataFolder
-from multigrain.web.jobs import MOST_ATTEMPTS, JobStore
+from multigrain.web.jobs import JobStore
 from multigrain.web.server import listen
 from multigrain.web.settings import Settings
 
@@ -41,7 +41,7 @@ def test_a_server_killed_in_mid_job_finishes_it_after_the_next_start(settings: S
     mark = settings.data / "jobs" / running / "mark"
     wait_until(mark.exists)
     workers = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and parent_of(path) == first.pid]
-    partial = settings.data / "incoming" / ("0" * 32)
+    partial = settings.data / "incoming" / running  # a name of this server's
     partial.mkdir()
     first.kill()
     first.wait()
@@ -67,32 +67,6 @@ def parent_of(path: Path) -> int:
         return int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
     except (OSError, IndexError):
         return 0
-
-
-def test_a_job_that_takes_the_server_with_it_is_given_up_in_the_end(tmp_path: Path):
-    store = JobStore(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
-    store.add(id="a" * 32, kind="text", title="deadly", queue_limit=9)
-    for _ in range(MOST_ATTEMPTS):
-        assert store.claim() is not None
-        store.recover()
-    job = store.get("a" * 32)
-    assert job is not None
-    assert (job.state, job.attempts) == ("failed", MOST_ATTEMPTS)
-    assert "ended abruptly" in (job.error or "")
-    store.close()
-
-
-def test_folders_without_an_entry_are_removed_and_others_are_left(settings: Settings):
-    with in_process(settings) as client:
-        kept = client.submit("write well")
-        client.wait(kept)
-    orphan, foreign = settings.data / "jobs" / ("f" * 32), settings.data / "jobs" / "notes of the owner"
-    orphan.mkdir()
-    foreign.mkdir()
-    with in_process(settings) as client:
-        assert client.http.get(f"/api/analyses/{kept}/result").status_code == 200
-        assert not orphan.exists()
-        assert foreign.exists()
 
 
 def test_a_second_server_on_the_same_folder_is_refused(tmp_path: Path):

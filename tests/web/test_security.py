@@ -11,6 +11,7 @@ from web_server import Client, in_process
 from multigrain.errors import ServerError
 from multigrain.web.api import build_api
 from multigrain.web.pages import build_pages
+from multigrain.web.proxies import client_address
 from multigrain.web.rates import RateLimit
 from multigrain.web.security import HEADERS
 from multigrain.web.sessions import Sessions
@@ -80,6 +81,35 @@ def test_pages_of_other_sites_can_change_nothing(client: Client, headers: dict[s
     assert client.http.get("/api/analyses").json()["total"] == 1
 
 
+@pytest.mark.parametrize(
+    "origin", ["http://[", "http://127.0.0.1:port", "x", "", "://", "http://", "http://a b", "http://127.0.0.1/path", "http://[::1", "http://é"]
+)
+def test_a_malformed_origin_is_400(client: Client, origin: str):
+    answer = client.http.post("/api/analyses", json={"text": "write on"}, headers={"Origin": origin.encode("latin-1")})
+    assert answer.status_code == (403 if origin == "http://é" else 400)
+    assert "error" in answer.json()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        'multipart/form-data; boundary=""',
+        "multipart/form-data; boundary=" + "a" * 71,
+        "multipart/form-data; boundary=" + "a" * 10_000,
+        "multipart/form-data; boundary=é",
+        "multipart/form-data; boundary=a\tb",
+        "multipart/form-data; boundary*=utf-8''x",
+        "multipart/form-data; boundary",
+        "multipart/form-data; ;;=;boundary==;",
+    ],
+)
+def test_a_malformed_boundary_is_400(client: Client, kind: str):
+    answer = client.http.post("/api/analyses", content=b"--x--\r\n", headers={"Content-Type": kind.encode("latin-1")})
+    assert (answer.status_code, "malformed" in answer.json()["error"]) == (400, True)
+
+
 def test_the_servers_own_page_can(client: Client):
     headers = {"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}
     assert client.http.post("/api/analyses", json={"text": "write on"}, headers=headers).status_code == 202
@@ -133,12 +163,98 @@ def test_a_cookie_cannot_be_made_up_or_kept_for_ever(monkeypatch: pytest.MonkeyP
     cookie = sessions.new_cookie(is_secure=True).split(";")[0]
     assert sessions.is_allowed({"cookie": cookie})
     name, _, value = cookie.partition("=")
-    expires, _, signature = value.partition(".")
-    forged = [f"{int(expires) + 1}.{signature}", f"{expires}.{'0' * 64}", f"{expires}.", "", "x.y", f"{expires}.ü"]
+    expires, drawn, signature = value.split(".")
+    forged = [f"{int(expires) + 1}.{drawn}.{signature}", f"{expires}.{'0' * 32}.{signature}", f"{expires}.{drawn}.{'0' * 64}", f"{expires}.{drawn}."]
+    forged += ["", ".", "..", "x.y", f"{expires}.{drawn}.ü", f"{signature}", f"²³.{drawn}.{signature}"]
     assert not any(sessions.is_allowed({"cookie": f"{name}={one}"}) for one in forged)
     assert not Sessions(secrets.token_hex()).is_allowed({"cookie": cookie})
-    monkeypatch.setattr("multigrain.web.sessions.time.time", lambda: int(expires) + 1.0)
+    monkeypatch.setattr("multigrain.web.sessions.time.time", lambda: int(expires) / 1000 + 1.0)
     assert not sessions.is_allowed({"cookie": cookie})
+
+
+def new_session(client: Client, **headers: str) -> str:
+    """A cookie, as a browser sends it."""
+    answer = client.http.post("/session", data={"token": TOKEN}, headers=headers, follow_redirects=False)
+    client.http.cookies.clear()
+    return answer.headers["set-cookie"].split(";")[0]
+
+
+def opens(client: Client, cookie: str) -> bool:
+    return client.http.get("/api/analyses", headers={"Cookie": cookie}).status_code == 200
+
+
+def test_a_session_that_was_ended_opens_nothing_for_whoever_copied_it_not_even_after_a_restart(settings: Settings):
+    guarded = replace(settings, token=TOKEN)
+    with in_process(guarded) as client:
+        ended, other = new_session(client), new_session(client)
+        client.http.post("/session/end", headers={"Cookie": ended})
+        client.http.cookies.clear()
+        assert (opens(client, ended), opens(client, other)) == (False, True)
+    with in_process(guarded) as client:
+        assert (opens(client, ended), opens(client, other)) == (False, True)
+
+
+def test_all_sessions_can_be_ended_at_once(settings: Settings):
+    with in_process(replace(settings, token=TOKEN)) as client:
+        one, other = new_session(client), new_session(client)
+        client.http.post("/session/end", data={"everywhere": "yes"}, headers={"Cookie": one})
+        client.http.cookies.clear()
+        assert (opens(client, one), opens(client, other)) == (False, False)
+        assert opens(client, new_session(client))
+
+
+# Behind a proxy -----------------------------------------------------------------------------------------------------
+
+
+def test_behind_a_proxy_needs_a_token(tmp_path: Path):
+    with pytest.raises(ServerError, match="--behind-proxy lets in whoever reaches the proxy"):
+        Settings(data=tmp_path, is_behind_proxy=True)
+
+
+@pytest.mark.parametrize("is_behind_proxy", [True, False])
+def test_behind_a_proxy_the_cookie_is_for_tls_only(settings: Settings, is_behind_proxy: bool):
+    with in_process(replace(settings, token=TOKEN, is_behind_proxy=is_behind_proxy)) as client:
+        answer = client.http.post("/session", data={"token": TOKEN}, headers={"X-Forwarded-Proto": "https"}, follow_redirects=False)
+        assert ("; Secure" in answer.headers["set-cookie"]) is is_behind_proxy
+
+
+def logins(client: Client, forwarded: str) -> list[int]:
+    headers = {"X-Forwarded-For": forwarded}
+    return [client.http.post("/session", data={"token": "no"}, headers=headers, follow_redirects=False).status_code for _ in range(12)]
+
+
+def test_behind_a_proxy_limits_are_per_client(settings: Settings):
+    with in_process(replace(settings, token=TOKEN, is_behind_proxy=True)) as client:
+        assert logins(client, "198.51.100.7").count(429) == 2
+        assert logins(client, "198.51.100.8").count(429) == 2
+        # What a client claims stands first, what the proxy saw stands last.
+        assert logins(client, "203.0.113.9, 198.51.100.7").count(429) == 12
+
+
+def test_without_a_proxy_nobody_chooses_the_address_that_limits_count(settings: Settings):
+    with in_process(replace(settings, token=TOKEN)) as client:
+        assert logins(client, "198.51.100.7").count(429) == 2
+        assert logins(client, "198.51.100.8").count(429) == 12
+
+
+@pytest.mark.parametrize(
+    ("said", "address"),
+    [
+        (["198.51.100.7"], "198.51.100.7"),
+        (["198.51.100.7:8080"], "198.51.100.7"),
+        (["[2001:db8:1:2:3:4:5:6]:80"], "2001:db8:1:2::"),
+        (["2001:db8:1:2:ffff::1"], "2001:db8:1:2::"),
+        (["::ffff:198.51.100.7"], "198.51.100.7"),
+        (["1.2.3.4", "5.6.7.8, 198.51.100.7"], "198.51.100.7"),
+        (["unknown"], "192.0.2.1"),
+        ([""], "192.0.2.1"),
+        ([], "192.0.2.1"),
+    ],
+)
+def test_the_client_s_address_is_what_the_proxy_wrote_last(said: list[str], address: str):
+    scope = {"type": "http", "client": ("192.0.2.1", 5), "headers": [(b"x-forwarded-for", one.encode()) for one in said]}
+    assert client_address(scope, is_behind_proxy=True) == address
+    assert client_address(scope, is_behind_proxy=False) == "192.0.2.1"
 
 
 def test_guessing_tokens_is_slowed_down(settings: Settings):

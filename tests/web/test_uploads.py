@@ -127,6 +127,19 @@ def test_a_long_text_as_json_is_refused(small: Settings):
         )
 
 
+@pytest.mark.parametrize("text", ["word " * 20, "a\n" * 6, "\n\na\r\nb\x85c\u2028d\re\n"])
+@pytest.mark.parametrize("as_form", [True, False])
+def test_a_text_that_is_too_much_work_is_refused_before_it_waits(settings: Settings, text: str, as_form: bool):
+    with in_process(replace(settings, text_characters=90, text_lines=4)) as client:
+        form = {"files": {"text": (None, text.encode())}} if as_form else {"json": {"text": text}}
+        answer = client.http.post("/api/analyses", **form)
+        assert (answer.status_code, "at most 90 characters and 4 lines at a time" in answer.json()["error"]) == (413, True)
+        assert nothing_is_kept(client.services)
+        assert client.http.post("/api/analyses", json={"text": "write \n\n\n\n\non"}).status_code == 202
+        facts = client.http.get("/api/server").json()
+        assert (facts["max_text_characters"], facts["max_text_lines"], facts["max_utterances"]) == (90, 4, settings.utterances)
+
+
 def test_a_full_disk_is_said_before_it_is_full(settings: Settings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(DataFolder, "free_bytes", lambda _: 1000)
     with in_process(replace(settings, free_bytes=900)) as client:

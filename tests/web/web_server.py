@@ -22,7 +22,7 @@ from multigrain.web.settings import Settings
 TOKEN = "a token of twenty-four c"
 
 
-def wait_until(is_true: Callable[[], Any], seconds: float = 20.0) -> Any:
+def wait_until(is_true: Callable[[], Any], seconds: float = 120.0) -> Any:
     """Waits for what is bound to come; fails the test when it does not."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -55,7 +55,7 @@ class Client:
     def status(self, id: str) -> dict[str, Any]:
         return dict(self.http.get(f"/api/analyses/{id}").json())
 
-    def wait(self, id: str, *states: str, seconds: float = 20.0) -> dict[str, Any]:
+    def wait(self, id: str, *states: str, seconds: float = 120.0) -> dict[str, Any]:
         wanted = states or ("done", "failed", "cancelled")
         wait_until(lambda: self.status(id)["state"] in wanted, seconds)
         return self.status(id)

@@ -10,11 +10,12 @@ import numpy as np
 
 from multigrain import __version__
 from multigrain.analysis.checkpoint_facts import check_extractable, check_reads_text, facts_of
-from multigrain.analysis.explain import WORD_METHOD, explain
+from multigrain.analysis.explain import WORD_METHOD, Explanation, explain, plan_of
 from multigrain.analysis.links import words_attend
 from multigrain.analysis.result import TITLES, Analysis, Interval, TranscriptOrigin, UtteranceAnalysis, WordContribution
 from multigrain.analysis.strips import strips_of
 from multigrain.analysis.variants import UtteranceInput, VariantScorer, input_from_split, input_from_utterance
+from multigrain.analysis.work import MOST_PIECES, parts_of, unweighed_note, weighed_utterances
 from multigrain.errors import DataError
 from multigrain.evaluation.conformal import COVERAGE, Conformal
 from multigrain.models import load
@@ -187,11 +188,16 @@ def _analysis(
 ) -> Analysis:
     folder = fetch_checkpoint(str(model.loaded_from or checkpoint), {})  # intervals and facts of these weights, not of what the hub has by now
     scorer, conformal = VariantScorer(model), Conformal.read(folder)
-    found = []
-    for number, (utterance, given) in enumerate(inputs):
+    givens = [given for _, given in inputs]
+    weighed, found = weighed_utterances(givens, MOST_PIECES[kind]), []
+    for part in parts_of(givens, weighed):
         if progress is not None:
-            progress(STAGE, number / len(inputs))
-        found.append(_utterance_analysis(scorer, conformal, utterance, given, features, reasons))
+            progress(STAGE, part.start / len(inputs))
+        scorer.forget()
+        scorer.read_ahead([(givens[number], plan_of(givens[number], with_words=number in weighed).variants) for number in part])
+        for number in part:
+            explanation = explain(scorer, givens[number], with_words=number in weighed)
+            found.append(_utterance_analysis(explanation, conformal, *inputs[number], list(model.features), features, reasons))
     if progress is not None:
         progress(STAGE, 1.0)
     return Analysis(
@@ -202,21 +208,21 @@ def _analysis(
         utterances=tuple(found),
         transcript=transcript,
         word_method=WORD_METHOD,
-        notes=_notes(kind, model, conformal, found),
+        notes=(*_notes(kind, model, conformal, found), *unweighed_note(givens, weighed, MOST_PIECES[kind])),
         created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         multigrain_version=__version__,
     )
 
 
 def _utterance_analysis(
-    scorer: VariantScorer,
+    explanation: Explanation,
     conformal: Conformal | None,
     utterance: Utterance,
     given: UtteranceInput,
+    read: Sequence[str],
     features: Mapping[str, FeatureSpec],
     reasons: Mapping[str, str],
 ) -> UtteranceAnalysis:
-    explanation = explain(scorer, given)
     ends = None if conformal is None else conformal.interval(explanation.scores[0], given.present, COVERAGE)
     times = utterance.word_times or ()
     times = times if len(times) == len(given.words) else (None,) * len(given.words)
@@ -232,7 +238,7 @@ def _utterance_analysis(
         baseline=explanation.baseline,
         modalities=explanation.modalities,
         subset_scores=explanation.subset_scores,
-        absent={name: reasons[name] for name in scorer.model.features if name not in given.present},
+        absent={name: reasons[name] for name in read if name not in given.present},
         words=tuple(
             WordContribution(
                 word=word,

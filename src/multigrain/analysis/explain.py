@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from multigrain.analysis.links import attention_maps, strongest_links
-from multigrain.analysis.result import AttentionMap, Link, ModalityContribution, Moment
+from multigrain.analysis.result import AttentionMap, Link, ModalityContribution, Moment, Span
 from multigrain.analysis.shapley import shapley_values, subset_name, subsets
 from multigrain.analysis.spans import spans_of
 from multigrain.analysis.variants import WHOLE, UtteranceInput, Variant, VariantScorer
@@ -34,24 +34,52 @@ class Explanation:
     links: tuple[Link, ...]
 
 
-def explain(scorer: VariantScorer, given: UtteranceInput) -> Explanation:
-    """Explains one utterance.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What an explanation takes away, in order: nothing, each subset of the modalities, words one by one, spans one by one."""
+
+    subsets: tuple[frozenset[str], ...]
+    words: tuple[int, ...]
+    spans: tuple[Span, ...]
+
+    @property
+    def variants(self) -> list[Variant]:
+        """A variant each."""
+        return [
+            WHOLE,
+            *(Variant(modalities=chosen) for chosen in self.subsets),
+            *(Variant(without_words=frozenset({word})) for word in self.words),
+            *(Variant(without_steps=((span.modality, span.start_step, span.end_step),)) for span in self.spans),
+        ]
+
+
+def plan_of(given: UtteranceInput, *, with_words: bool = True) -> Plan:
+    """What is taken away to explain an utterance.
 
     Args:
-        scorer: of the model.
         given: the utterance; any subset of its modalities may be there, even none.
+        with_words: False leaves its words unweighed, which are most of the work.
     """
-    scorer.forget()
-    present, words = given.present, given.words_read
+    present = given.present
     spans = [
         span
         for modality in ("audio", "vision")
         if modality in present
         for span in spans_of(given, modality, most=MOST_MOMENTS, shortest_seconds=SHORTEST_MOMENT_SECONDS)
     ]
-    some = subsets(present)
-    variants = [WHOLE, *(Variant(modalities=chosen) for chosen in some), *(Variant(without_words=frozenset({word})) for word in words)]
-    variants += [Variant(without_steps=((span.modality, span.start_step, span.end_step),)) for span in spans]
+    return Plan(subsets=tuple(subsets(present)), words=tuple(given.words_read) if with_words else (), spans=tuple(spans))
+
+
+def explain(scorer: VariantScorer, given: UtteranceInput, *, with_words: bool = True) -> Explanation:
+    """Explains one utterance.
+
+    Args:
+        scorer: of the model.
+        given: the utterance; any subset of its modalities may be there, even none.
+        with_words: False leaves its words without contributions, and with them the links.
+    """
+    plan, present = plan_of(given, with_words=with_words), given.present
+    some, words, spans, variants = plan.subsets, plan.words, plan.spans, plan.variants
     scores = scorer.scores(given, variants)
     explained = int(np.argmax(scores[0])) if scorer.model.task.kind == "emotions" else 0
     own = scores[:, explained].tolist()

@@ -4,6 +4,7 @@ Taken away are whole modalities, words (with all their pieces) or steps of the v
 are missing (docs/decisions/missing-modalities.md), so that the model sees a shorter utterance and no hole.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
     from multigrain.data.batchable import BatchableSplit
     from multigrain.models.base import MultimodalModel
 
-ROWS = 16
-"""Variants that are predicted together."""
+ROWS, ROWS_OF_TEXT = 16, 64
+"""Variants that are predicted together; more where there is only text, whose rows are small."""
+PIECES_AT_ONCE = 2048
+"""Pieces, padding included, that a language model reads together."""
+MOST_KEPT_PIECES = 65_536
+"""Of what it has read, kept to be asked for again: 100 MB with states of 384 numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +157,15 @@ def _kept(given: UtteranceInput, variant: Variant, modality: str, mask: Bool[Ten
     return kept
 
 
+def variant_texts(given: UtteranceInput, variants: Sequence[Variant]) -> list[Int[np.ndarray, "_"]]:
+    """The pieces of text that each variant leaves; none for a variant without text."""
+    sequence, tokens = given.batch.modalities.get("text"), given.batch.tokens
+    if sequence is None or tokens is None:
+        return []
+    pieces = tokens.ids[0].numpy()
+    return [pieces[_kept(given, variant, "text", sequence.mask[0]).numpy()] for variant in variants]
+
+
 class VariantScorer:
     """A model's scores for variants of utterances; equal texts go through its language model once.
 
@@ -163,11 +177,23 @@ class VariantScorer:
         self.model = model.eval()
         self._text_encoder = None if model.text_encoder is None else _RememberingEncoder(model.text_encoder)
 
+    def read_ahead(self, work: Sequence[tuple[UtteranceInput, Sequence[Variant]]]) -> None:
+        """Lets the language model read the texts of many utterances' variants at once, those of one length together; their scores are then quick.
+
+        What was read stays until `forget`.
+        """
+        if self._text_encoder is None:
+            return
+        device = next(iter(self.model.parameters())).device
+        with torch.no_grad():
+            self._text_encoder.read([text for given, variants in work for text in variant_texts(given, variants)], device)
+
     def scores(self, given: UtteranceInput, variants: Sequence[Variant]) -> Float[np.ndarray, "variant label"]:
         """The scores of each variant, in the label's units."""
         found = [np.zeros((0, self.model.task.label_dim))]
-        for start in range(0, len(variants), ROWS):
-            batch = variant_batch(given, variants[start : start + ROWS])
+        rows = ROWS_OF_TEXT if set(given.present) <= {"text"} else ROWS
+        for start in range(0, len(variants), rows):
+            batch = variant_batch(given, variants[start : start + rows])
             with self.remembering():
                 found.append(self.model.predict(batch).double().cpu().numpy())
         return np.concatenate(found)
@@ -201,18 +227,46 @@ class _RememberingEncoder(TextEncoder):
     def __init__(self, encoder: TextEncoder):
         nn.Module.__init__(self)
         self.reader = encoder.reader
-        self._encoder = [encoder]  # in a list, so that torch does not take it for a part of this module
+        self._encoder = [_merged(encoder)]  # in a list, so that torch does not take it for a part of this module
         self.states: dict[bytes, Tensor] = {}
 
     @torch.no_grad()
     def forward(self, ids: Int[Tensor, "batch token"], mask: Bool[Tensor, "batch token"]) -> Float[Tensor, "batch token dim"]:
-        keys = [row[real].cpu().numpy().tobytes() for row, real in zip(ids, mask, strict=True)]
-        new = {key: row for row, key in enumerate(keys) if key not in self.states}
-        if new:
-            rows = list(new.values())
-            for key, row, states in zip(new, rows, self._encoder[0](ids[rows], mask[rows]), strict=True):
-                self.states[key] = states[mask[row]]
+        pieces = ids.cpu().numpy()
+        texts = [row[real] for row, real in zip(pieces, mask.cpu().numpy(), strict=True)]
+        self.read(texts, ids.device)
         answer = torch.zeros(*ids.shape, self.reader.width, device=ids.device)
-        for row, key in enumerate(keys):
-            answer[row][mask[row]] = self.states[key]
+        for row, text in enumerate(texts):
+            answer[row][mask[row]] = self.states[text.tobytes()]
         return answer
+
+    def read(self, texts: Sequence[Int[np.ndarray, "_"]], device: torch.device) -> None:
+        """Reads texts that were not read before; the shortest first, so that each is among its like and next to nothing is padding."""
+        if sum(map(len, self.states.values())) > MOST_KEPT_PIECES and any(text.tobytes() not in self.states for text in texts):
+            self.states.clear()
+        new = sorted({text.tobytes(): text for text in texts if text.tobytes() not in self.states}.items(), key=lambda item: len(item[1]))
+        start = 0
+        while start < len(new):
+            count = 1
+            while start + count < len(new) and (count + 1) * len(new[start + count][1]) <= PIECES_AT_ONCE:
+                count += 1
+            group = new[start : start + count]
+            longest = max(1, len(group[-1][1]))
+            ids, mask = np.zeros((count, longest), np.int64), np.zeros((count, longest), bool)
+            for row, (_, text) in enumerate(group):
+                ids[row, : len(text)], mask[row, : len(text)] = text, True
+            states = self._encoder[0](torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+            for (key, text), found in zip(group, states, strict=True):
+                self.states[key] = found[: len(text)]
+            start += count
+
+
+def _merged(encoder: TextEncoder) -> TextEncoder:
+    """The same language model with its low-rank matrices added to those that they stand beside, so that each layer is one product; a copy."""
+    if encoder.reader.settings.mode != "lora":
+        return encoder
+    merged = copy.deepcopy(encoder).eval()
+    for module in merged.modules():
+        if hasattr(module, "lora_A") and hasattr(module, "merge"):
+            module.merge()
+    return merged

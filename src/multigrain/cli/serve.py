@@ -25,6 +25,10 @@ def serve(
             envvar="MULTIGRAIN_TOKEN", show_envvar=True, help="What a client must know. Others on this machine see options, not the variable."
         ),
     ] = None,
+    behind_proxy: Annotated[
+        bool,
+        typer.Option("--behind-proxy", help="A proxy with TLS stands before it: cookies for TLS only, limits by the address that the proxy names."),
+    ] = False,
     data: Annotated[Path, typer.Option(help="Folder of uploads, results and jobs.")] = Path("analyses"),
     database: Annotated[str | None, typer.Option(help="SQLAlchemy URL of the jobs (default: a SQLite file in the data folder).")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Model of every analysis (default: the one that comes with multigrain).")] = None,
@@ -49,6 +53,7 @@ def serve(
         host=host,
         port=port,
         token=token,
+        is_behind_proxy=behind_proxy,
         data=data,
         database=database,
         checkpoint=checkpoint,

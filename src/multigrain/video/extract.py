@@ -41,6 +41,8 @@ STAGES: tuple[str, ...] = ("sound", "faces", "words")
 FEATURES: dict[str, FeatureSpec] = {"text": WORDS, "audio": acoustic.ACOUSTIC_SPEC, "vision": facial.FACIAL_SPEC}
 """What extraction computes: words for a language model, voice and face."""
 
+CUES_PER_UTTERANCE = 4
+"""Captions that roll through the picture show a sentence in so many cues."""
 _TELL_SECONDS = 2.0  # how often the share that is done is reported, in seconds of the video
 _LEAST_SPEECH_SECONDS = 0.2  # less of it in an utterance is the edge of its neighbour's, and no voice
 
@@ -135,6 +137,8 @@ def extract_video(
         VideoError: the file or its transcript cannot be read or exceeds a limit, or a library that it needs is missing.
     """
     media, given = check_video(path, transcript=transcript, recognizer=recognizer, limits=limits)
+    if segments is not None:
+        _check_count(len(segments), media.path, limits)
     tell, clock, stop = _one_at_a_time(progress), _Clock(), Event()
     with Sound() as sound, ThreadPoolExecutor(1) as pool:
         looking = pool.submit(_look, media, clock, tell, stop) if media.has_picture and with_faces else None
@@ -146,6 +150,7 @@ def extract_video(
             with clock.of("words"):
                 heard = Heard(sound if media.has_sound else None, [] if voice is None else voice.speech, duration)
                 found = find_segments(heard, given, recognizer, segments, lambda share: tell("words", share))
+            _check_count(len(found.segments), media.path, limits)
             tell("words", 1.0)
             faces = None if looking is None else looking.result()
         except BaseException:
@@ -179,7 +184,15 @@ def check_video(
     """
     check_recognizer(recognizer)
     media = inspect_media(path, limits)
-    return media, None if transcript is None else read_transcript(transcript, limits)
+    given = None if transcript is None else read_transcript(transcript, limits)
+    if given is not None and given.origin == "subtitles":
+        _check_count(len(given.cues) // CUES_PER_UTTERANCE, Path(transcript), limits)
+    return media, given
+
+
+def _check_count(utterances: int, path: Path, limits: Limits) -> None:
+    if utterances > limits.utterances:
+        raise VideoError(f"{path} has {utterances} utterances; at most {limits.utterances} are allowed. Cut it into parts, each with its transcript.")
 
 
 def _one_at_a_time(progress: Progress | None) -> Progress:

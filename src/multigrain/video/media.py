@@ -87,6 +87,8 @@ def inspect_media(path: str | Path, limits: Limits) -> Media:
         duration = None if container.duration is None else container.duration / 1_000_000
         if duration is not None and duration > limits.duration_seconds:
             raise VideoError(_too_long(path, f"lasts {duration:.0f} s by its header", limits))
+        if sound is not None:
+            _check_sound(path, sound.codec_context.sample_rate, sound.codec_context.channels, limits)
         width, height = (0, 0) if picture is None else (picture.codec_context.width, picture.codec_context.height)
         if picture is not None and not 0 < width * height <= limits.pixels:
             # ffmpeg itself refuses larger ones and then gives no size
@@ -131,6 +133,8 @@ def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
         resampler, kind = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ), None
         origin, count, surplus = _origin(container), 0, 0
         for frame in _decoded(container, stream, media, "sound"):
+            if kind != _kind(frame):
+                _check_sound(media.path, frame.sample_rate, frame.layout.nb_channels, media.limits)
             if kind not in (None, _kind(frame)):  # files put together from others change their rate or channels midway
                 for piece in resampler.resample(None):
                     count += piece.samples
@@ -157,6 +161,15 @@ def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
                     yield samples
         for piece in resampler.resample(None):
             yield piece.to_ndarray()[0]
+
+
+def _check_sound(path: Path, sample_rate_hz: int, channels: int, limits: Limits) -> None:
+    """Refuses sound that costs more than any microphone's; 0 stands for what a header does not say."""
+    if sample_rate_hz > limits.sample_rate_hz or channels > limits.channels:
+        raise VideoError(
+            f"{path} has sound of {sample_rate_hz} Hz in {channels} channels; at most {limits.sample_rate_hz} Hz and {limits.channels} channels "
+            "are allowed. The file is damaged, or no recording of speech: export it with 48000 Hz and two channels."
+        )
 
 
 def _kind(frame: Any) -> tuple[str, str, int]:

@@ -55,7 +55,8 @@ def _analyse(folder: Path, request: dict[str, Any], report: Report) -> "Analysis
         return analyze_text((folder / "text.txt").read_text(encoding="utf-8"), checkpoint=options["checkpoint"], progress=tell)
     from multigrain.video.limits import Limits
 
-    limits = replace(Limits(), duration_seconds=options["duration_seconds"], pixels=options["pixels"], transcript_bytes=options["transcript_bytes"])
+    names = ("duration_seconds", "pixels", "transcript_bytes", "utterances")
+    limits = replace(Limits(), **{name: options[name] for name in names if name in options})  # a job may be of an older version's server
     video = find(folder, "video")
     assert video is not None  # an upload without it is not accepted
     return analyze(

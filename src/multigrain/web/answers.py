@@ -40,6 +40,9 @@ class ServerFacts(BaseModel):
     max_video_bytes: int
     max_transcript_bytes: int
     max_text_bytes: int
+    max_text_characters: int
+    max_text_lines: int
+    max_utterances: int = Field(description="Of one video.")
     max_duration_seconds: float
     max_queue: int
     time_limit_seconds: float

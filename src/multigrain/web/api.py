@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi import Path as PathParameter
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from multigrain import __version__
@@ -50,6 +50,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         415: "Of a wrong type.",
         422: "Not what is expected.",
         429: "Too many; `Retry-After` says when to try again.",
+        503: "The database does not answer; `Retry-After` says when to try again.",
         507: "The disk is full.",
     }
     return {status: {"model": Problem, "description": meanings[status]} for status in statuses}
@@ -75,17 +76,14 @@ def build_api(services: Services) -> APIRouter:
         status_code=202,
         response_model=AnalysisStatus,
         response_description="Queued.",
-        responses=problems(400, 408, 413, 415, 422, 429, 507),
+        responses=problems(400, 408, 413, 415, 422, 429, 503, 507),
         openapi_extra=BODY,
     )
     async def submit(request: Request) -> Response:
         """Submits a video (with a transcript, or without) or a text. It is analysed when its turn comes."""
-        try:
-            with services.upload() as (id, folder):
-                submission = await take_in(request, folder, folders, settings)
-                job = await run_in_threadpool(services.submit, id, kind=submission.kind, title=submission.title)
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to read it
+        async with services.upload() as (id, folder):
+            submission = await take_in(request, folder, folders, settings)
+            job = await run_in_threadpool(services.submit, id, kind=submission.kind, title=submission.title)
         answer = await run_in_threadpool(shown, job)
         return JSONResponse(answer.model_dump(), 202, headers={"Location": f"/api/analyses/{job.id}"})
 
@@ -134,16 +132,15 @@ def build_api(services: Services) -> APIRouter:
         headers = {"Content-Disposition": f'attachment; filename="multigrain-{id[:8]}.zip"'}
         return StreamingResponse(stream_zip(files), media_type="application/zip", headers=headers)
 
-    @api.post("/analyses/{id}/cancel", response_model=AnalysisStatus, responses=problems(404, 409))
+    @api.post("/analyses/{id}/cancel", response_model=AnalysisStatus, responses=problems(404, 409, 503, 507))
     def cancel(id: Id) -> AnalysisStatus:
         """Stops an analysis that waits or runs; what was submitted stays until it is deleted."""
         job = services.job(id)
-        if job.is_finished:
-            raise Refusal(409, f"The analysis is {job.state} already; there is nothing to cancel.")
-        services.pool.cancel(id)
+        if job.is_finished or not services.pool.cancel(id):
+            raise Refusal(409, f"The analysis is {services.job(id).state} already; there is nothing to cancel.")
         return shown(services.job(id))
 
-    @api.delete("/analyses/{id}", status_code=204, responses=problems(404))
+    @api.delete("/analyses/{id}", status_code=204, responses=problems(404, 503, 507))
     def delete(id: Id) -> Response:
         """Deletes an analysis for good: video, transcript, results, and its entry; one that runs is stopped before."""
         services.delete(services.job(id))
@@ -159,6 +156,9 @@ def build_api(services: Services) -> APIRouter:
             max_video_bytes=settings.video_bytes,
             max_transcript_bytes=settings.transcript_bytes,
             max_text_bytes=settings.text_bytes,
+            max_text_characters=settings.text_characters,
+            max_text_lines=settings.text_lines,
+            max_utterances=settings.utterances,
             max_duration_seconds=settings.duration_seconds,
             max_queue=settings.queue,
             time_limit_seconds=settings.time_limit_seconds,

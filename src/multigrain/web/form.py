@@ -1,5 +1,6 @@
 """Parts of a form written to files as they come; nothing of it is held in memory, and nothing is named by the client."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -13,6 +14,11 @@ from multigrain.web.refusal import Refusal
 
 ESCAPES = (("%22", '"'), ("%0D", " "), ("%0A", " "))
 """What browsers write in a file's name for a quotation mark and for the ends of lines."""
+BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
+"""RFC 2046, section 5.1.1."""
+MOST_PARTS = 16
+MOST_AROUND_BYTES = 64 * 1024
+"""Of what is no part's content: heads, boundaries, and whatever stands before the first one or after the last."""
 MALFORMED = "The form is malformed. Expected multipart/form-data as browsers and `curl -F` send it."
 
 
@@ -30,13 +36,14 @@ class FormWriter:
 
     def __init__(self, content_type: str, folder: Path, limits: Mapping[str, int]) -> None:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
-        if not boundary:
-            raise Refusal(400, MALFORMED)
+        if not boundary or not BOUNDARY.fullmatch(boundary):
+            raise Refusal(400, f"{MALFORMED} Its `boundary` is missing or malformed.")
         self._folder, self._limits = folder, limits
         self._names: dict[str, str] = {}
         self._headers: dict[bytes, bytes] = {}
         self._field, self._value = b"", b""
         self._is_whole = False
+        self._num_parts = self._taken_bytes = self._part_bytes = 0
         self._part = ""
         self._file: IO[bytes] | None = None
         self._size = 0
@@ -66,6 +73,9 @@ class FormWriter:
             self._parser.write(block)
         except FormParserError as error:
             raise Refusal(400, MALFORMED) from error
+        self._taken_bytes += len(block)
+        if self._taken_bytes - self._part_bytes > MOST_AROUND_BYTES:
+            raise Refusal(400, f"{MALFORMED} More than {MOST_AROUND_BYTES:,} bytes of it stand outside of its parts.")
 
     def finish(self) -> dict[str, str]:
         """Name of each part that was not empty -> the client's name for its file.
@@ -86,6 +96,9 @@ class FormWriter:
 
     def _begin(self) -> None:
         self._headers = {}
+        self._num_parts += 1
+        if self._num_parts > MOST_PARTS:
+            raise Refusal(400, f"{MALFORMED} It has more than {MOST_PARTS} parts.")
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
         self._field += data[start:end]
@@ -112,6 +125,7 @@ class FormWriter:
     def _data(self, data: bytes, start: int, end: int) -> None:
         assert self._file is not None  # the parser opens a part before its data
         self._size += end - start
+        self._part_bytes += end - start
         if self._size > self._limits[self._part]:
             raise Refusal(413, f"The {self._part} is larger than {self._limits[self._part]:,} bytes, this server's limit. Submit a smaller one.")
         if len(self._head) < HEAD_BYTES:

@@ -1,6 +1,6 @@
 """The jobs' table: what was submitted, how far it is, and how it ended. It outlives the server."""
 
-import secrets
+import contextlib
 import threading
 import time
 from bisect import bisect_left
@@ -8,34 +8,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import (
-    Column,
-    Engine,
-    Float,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    delete,
-    event,
-    func,
-    insert,
-    inspect,
-    select,
-    update,
-)
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import URL, Column, Float, Integer, String, Table, Text, delete, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
-from multigrain.errors import ServerError
+from multigrain.web.database import METADATA, open_database
 from multigrain.web.refusal import too_many
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 MOST_ATTEMPTS = 3
-"""So often a job is started whose worker, or whose server, died under it."""
+"""So often a job is started whose worker died under it."""
 
-METADATA = MetaData()
 JOBS = Table(
     "multigrain_jobs",
     METADATA,
@@ -90,11 +72,6 @@ class Job:
         return self.state in ("done", "failed", "cancelled")
 
 
-def new_id() -> str:
-    """A name that nobody can guess, for a job and its folder."""
-    return secrets.token_hex(16)
-
-
 class JobStore:
     """The table, opened.
 
@@ -105,35 +82,14 @@ class JobStore:
         ServerError: the database cannot be opened, or holds a table of another version.
     """
 
-    def __init__(self, url: str) -> None:
-        try:
-            self._engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
-            if self._engine.dialect.name == "sqlite":
-                event.listen(self._engine, "connect", _prepare_sqlite)
-            METADATA.create_all(self._engine)
-            self._check_columns(self._engine)
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
-            raise ServerError(
-                f"--database cannot be used ({error}). Expected a SQLAlchemy URL whose driver is installed, such as sqlite:////folder/jobs.sqlite or "
-                "postgresql+psycopg://user:password@host/name; without the option it is a SQLite file in the data folder."
-            ) from error
-        except SQLAlchemyError as error:
-            raise ServerError(f"The database of the jobs cannot be opened ({_first_line(error)}). Check --database and --data.") from error
+    def __init__(self, url: str | URL) -> None:
+        self.engine = open_database(url)
         self._lock = threading.Lock()
-
-    @staticmethod
-    def _check_columns(engine: Engine) -> None:
-        found = {column["name"] for column in inspect(engine).get_columns(JOBS.name)}
-        missing = [column.name for column in JOBS.columns if column.name not in found]
-        if missing:
-            raise ServerError(
-                f"The database's table {JOBS.name} is of another version of multigrain: it has no column {missing[0]!r}. "
-                "Name another database with --database, or another folder with --data."
-            )
+        self._is_tidy = True
 
     def close(self) -> None:
         """Closes the connections."""
-        self._engine.dispose()
+        self.engine.dispose()
 
     # Submitting and reading -----------------------------------------------------------------------------------------
 
@@ -143,7 +99,7 @@ class JobStore:
         Raises:
             Refusal: the queue is full.
         """
-        with self._lock, self._engine.begin() as connection:
+        with self._lock, self.engine.begin() as connection:
             if self._count(connection, "queued") >= queue_limit:
                 raise too_many(f"{queue_limit} analyses wait already, which is as many as this server keeps waiting.", 30)
             number = (connection.execute(select(func.max(JOBS.c.number))).scalar() or 0) + 1
@@ -153,7 +109,7 @@ class JobStore:
 
     def is_full(self, queue_limit: int) -> bool:
         """Whether a job submitted now would be refused."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return self._count(connection, "queued") >= queue_limit
 
     @staticmethod
@@ -162,20 +118,20 @@ class JobStore:
 
     def get(self, id: str) -> Job | None:
         """The job of that name, or None."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             row = connection.execute(select(JOBS).where(JOBS.c.id == id)).mappings().first()
         return Job(**row) if row else None
 
     def newest(self, *, offset: int = 0, limit: int = 100) -> tuple[list[Job], int]:
         """Jobs, newest first, and how many there are in all."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             rows = connection.execute(select(JOBS).order_by(JOBS.c.number.desc()).offset(offset).limit(limit)).mappings().all()
             total = int(connection.execute(select(func.count()).select_from(JOBS)).scalar() or 0)
         return [Job(**row) for row in rows], total
 
     def ids(self) -> set[str]:
         """Names of all jobs."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return set(connection.execute(select(JOBS.c.id)).scalars())
 
     def places(self, jobs: Iterable[Job]) -> dict[str, int]:
@@ -183,7 +139,7 @@ class JobStore:
         queued = [job for job in jobs if job.state == "queued"]
         if not queued:
             return {}
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             numbers = list(connection.execute(select(JOBS.c.number).where(JOBS.c.state == "queued").order_by(JOBS.c.number)).scalars())
         return {job.id: bisect_left(numbers, job.number) for job in queued}
 
@@ -191,12 +147,14 @@ class JobStore:
 
     def claim(self) -> Job | None:
         """Takes the oldest queued job, which is running from then on; None when nothing waits."""
-        with self._lock, self._engine.begin() as connection:
+        with self._lock, self.engine.begin() as connection:
             row = connection.execute(select(JOBS).where(JOBS.c.state == "queued").order_by(JOBS.c.number).limit(1)).mappings().first()
             if row is None:
                 return None
             changes = {"state": "running", "started": time.time(), "attempts": row["attempts"] + 1, "stage": "Starting", "progress": 0.0}
-            connection.execute(update(JOBS).where(JOBS.c.id == row["id"]).values(**changes))
+            taken = connection.execute(update(JOBS).where(JOBS.c.id == row["id"], JOBS.c.state == "queued").values(**changes))
+        if not taken.rowcount:  # cancelled a moment ago
+            return None
         return Job(**{**row, **changes})
 
     def report(self, id: str, stage: str, progress: float) -> None:
@@ -213,13 +171,8 @@ class JobStore:
         attempts = JOBS.c.attempts if is_counted else JOBS.c.attempts - 1
         self._change(id, ("running",), state="queued", started=None, stage="", progress=0.0, attempts=attempts)
 
-    def cancel_queued(self, id: str) -> bool:
-        """Cancels the job if it is waiting."""
-        with self._lock:  # a worker may be claiming it
-            return self._change(id, ("queued",), state="cancelled", finished=time.time())
-
     def _change(self, id: str, states: tuple[State, ...], **values: object) -> bool:
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             done = connection.execute(update(JOBS).where(JOBS.c.id == id, JOBS.c.state.in_(states)).values(**values))
         return bool(done.rowcount)
 
@@ -227,22 +180,27 @@ class JobStore:
 
     def delete(self, id: str) -> None:
         """Removes the row, in SQLite also from the file's free pages and its log."""
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             connection.execute(delete(JOBS).where(JOBS.c.id == id))
-        if self._engine.dialect.name == "sqlite":
-            with self._engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._is_tidy = False
+        self.tidy()
 
-    def recover(self) -> list[Job]:
-        """After a start: jobs that ran when the server died wait again, unless that happened too often; returns them as they were."""
-        with self._engine.connect() as connection:
-            running = [Job(**row) for row in connection.execute(select(JOBS).where(JOBS.c.state == "running")).mappings()]
-        for job in running:
-            if job.attempts >= MOST_ATTEMPTS:
-                self.finish(job.id, "failed", died_too_often(job.attempts))
-            else:
-                self.give_back(job.id, is_counted=True)
-        return running
+    def tidy(self) -> None:
+        """Empties SQLite's log after a deletion, since what was deleted is in it; somebody who reads at that moment puts it off."""
+        if self._is_tidy or self.engine.dialect.name != "sqlite":
+            return
+        with contextlib.suppress(SQLAlchemyError), self.engine.connect() as connection:
+            is_busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
+            self._is_tidy = not is_busy
+
+    def put_back_all_but(self, ids: set[str]) -> list[str]:
+        """Makes running jobs wait again that are none of these; nobody works on them, for which they are not to blame."""
+        with self.engine.connect() as connection:
+            running = connection.execute(select(JOBS.c.id).where(JOBS.c.state == "running")).scalars().all()
+        lost = [id for id in running if id not in ids]
+        for id in lost:
+            self.give_back(id, is_counted=False)
+        return lost
 
 
 def died_too_often(attempts: int) -> str:
@@ -251,15 +209,3 @@ def died_too_often(attempts: int) -> str:
         f"The analysis ended abruptly {attempts} times, the last time without saying why; most likely the file makes a decoder crash or needs more "
         "memory than there is. Convert the video to a common form (mp4 with H.264 and AAC), or cut it shorter, and submit it again."
     )
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    """Readers do not wait for writers, writers wait for one another, and what is deleted is overwritten."""
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "busy_timeout=10000", "synchronous=NORMAL", "secure_delete=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

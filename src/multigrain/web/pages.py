@@ -1,5 +1,6 @@
 """The page itself: a few static files of the package, the login, and reports as they are."""
 
+import asyncio
 import urllib.parse
 from importlib.resources import files
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Annotated
 
 from fastapi import APIRouter
 from fastapi import Path as PathParameter
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
+from multigrain.web.connection import let_in
 from multigrain.web.content_type import MEDIA_TYPES
 from multigrain.web.folders import COPY, PAGE, POLICY, REPORT, find
 from multigrain.web.refusal import Refusal
@@ -25,10 +28,32 @@ STATIC = {
 """File of the package's folder `static` -> type; nothing else is served from there."""
 
 LONGEST_LOGIN = 4096
+LOGIN_SECONDS = 10.0
 
 
 def _read(name: str) -> bytes:
     return files("multigrain.web").joinpath("static", name).read_bytes()
+
+
+async def _small_body(request: Request) -> bytes:
+    """The body of a login, in time and of a size that one has.
+
+    Raises:
+        Refusal: it is longer, or comes more slowly.
+    """
+    stated = request.headers.get("content-length", "0")
+    body = b""
+    try:
+        async with asyncio.timeout(LOGIN_SECONDS):
+            if not stated.isdigit() or int(stated) > LONGEST_LOGIN:
+                raise Refusal(413, f"The login is too long: at most {LONGEST_LOGIN} bytes are taken.")
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > LONGEST_LOGIN:
+                    raise Refusal(413, f"The login is too long: at most {LONGEST_LOGIN} bytes are taken.")
+    except TimeoutError:
+        raise Refusal(408, f"The login did not come within {LOGIN_SECONDS:g} s and was given up. Try again.") from None
+    return body
 
 
 def build_pages(services: Services, sessions: Sessions | None) -> APIRouter:
@@ -47,7 +72,7 @@ def build_pages(services: Services, sessions: Sessions | None) -> APIRouter:
         return html("api.html")
 
     @pages.get("/health")
-    def health() -> dict[str, str]:
+    async def health() -> dict[str, str]:
         return {"status": "ok"}
 
     @pages.get("/favicon.ico")
@@ -66,21 +91,26 @@ def build_pages(services: Services, sessions: Sessions | None) -> APIRouter:
 
     @pages.post("/session")
     async def begin_session(request: Request) -> Response:
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > LONGEST_LOGIN:
-                raise Refusal(413, "The login is too long.")
-        fields = urllib.parse.parse_qs(body.decode("utf-8", errors="replace"))
+        fields = urllib.parse.parse_qs((await _small_body(request)).decode("utf-8", errors="replace"))
         if sessions is None:
             return RedirectResponse("/", 303)
         if not sessions.is_token(fields.get("token", [""])[0].strip()):
             return RedirectResponse("/login#wrong", 303)
-        return RedirectResponse("/", 303, headers={"Set-Cookie": sessions.new_cookie(is_secure=request.url.scheme == "https")})
+        let_in(request.scope)
+        return RedirectResponse("/", 303, headers={"Set-Cookie": sessions.new_cookie(is_secure=_is_secure(request))})
 
     @pages.post("/session/end")
-    def end_session() -> Response:
+    async def end_session(request: Request) -> Response:
+        """Ends this session, or with `everywhere=yes` all that were begun until now."""
+        fields = urllib.parse.parse_qs((await _small_body(request)).decode("utf-8", errors="replace"))
+        if sessions is not None:
+            await run_in_threadpool(sessions.end, request.headers)
+            if fields.get("everywhere") == ["yes"]:
+                await run_in_threadpool(sessions.end_all)
         return RedirectResponse("/login", 303, headers={"Set-Cookie": END_COOKIE})
+
+    def _is_secure(request: Request) -> bool:
+        return services.settings.is_behind_proxy or request.url.scheme == "https"
 
     @pages.get("/analyses/{id}/{name}")
     def report(id: Annotated[str, PathParameter()], name: Annotated[str, PathParameter()]) -> FileResponse:

@@ -1,11 +1,14 @@
 """Runs queued jobs in worker processes: a thread for each, which feeds it, listens, and kills it when time is up or nobody wants the result."""
 
-import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from multigrain.web.faults import sentence_of
 from multigrain.web.folders import DataFolder
 from multigrain.web.jobs import MOST_ATTEMPTS, Job, JobStore, died_too_often
 from multigrain.web.settings import Settings
@@ -14,6 +17,8 @@ from multigrain.web.worker_process import WorkerProcess
 logger = logging.getLogger(__name__)
 
 LISTEN_SECONDS = 0.2
+RETRY_SECONDS = 1.0
+SWEEP_SECONDS = 5.0
 JOBS_PER_PROCESS = 50
 """After so many a process is started anew, so that no library's leak grows for ever."""
 
@@ -33,6 +38,7 @@ class Pool:
         self._is_stopping = False
         self._running: dict[str, int] = {}
         self._unwanted: set[str] = set()
+        self._swept = 0.0
         self._threads = [threading.Thread(target=self._work, args=(number,), name=f"worker-{number}") for number in range(settings.workers)]
 
     def start(self) -> None:
@@ -58,15 +64,24 @@ class Pool:
         with self._changed:
             return self._running.get(id)
 
-    def cancel(self, id: str, timeout_seconds: float = 10.0) -> None:
-        """Ends the job wherever it is, and returns when no process touches its folder any more."""
+    def cancel(self, id: str, timeout_seconds: float = 10.0) -> bool:
+        """Ends the job wherever it is, and returns when no process touches its folder any more.
+
+        Written down before anything is killed: where the database does not take it, the job goes on as if nobody had asked.
+
+        Returns:
+            False when it had ended before.
+        """
+        if not self._store.finish(id, "cancelled"):
+            return False
         deadline = time.monotonic() + timeout_seconds
         with self._changed:
             self._unwanted.add(id)
-            # A job whose worker just crashed may be waiting again: look twice.
-            while not self._store.cancel_queued(id) and id in self._running and time.monotonic() < deadline:
+            while id in self._running and time.monotonic() < deadline:
                 self._changed.wait(LISTEN_SECONDS)
-            self._unwanted.discard(id)
+            if id not in self._running:
+                self._unwanted.discard(id)
+        return True
 
     # One worker's thread --------------------------------------------------------------------------------------------
 
@@ -80,16 +95,16 @@ class Pool:
                 if process is None:
                     process, jobs_done = WorkerProcess(self._settings, log), 0
                 is_usable = self._run(job, process)
-            except Exception as error:  # a fault here must not take the thread, and with it a worker, away for good
+            except Exception:  # a fault here must not take the thread, and with it a worker, away for good
                 logger.exception("job %s", job.id)
-                with contextlib.suppress(Exception):
-                    self._store.finish(job.id, "failed", f"The server could not run the analysis ({type(error).__name__}: {error}).")
+                self._write(lambda: self._store.finish(job.id, "failed", f"The server could not run the analysis: {sentence_of(error)}"))
             jobs_done += 1
             if process is not None and (not is_usable or jobs_done >= JOBS_PER_PROCESS):
                 process.kill()
                 process = None
             with self._changed:
                 self._running.pop(job.id, None)
+                self._unwanted.discard(job.id)
                 self._changed.notify_all()
         if process is not None:
             process.kill()
@@ -110,6 +125,8 @@ class Pool:
                     return None
                 try:
                     job = self._store.claim()
+                    if job is None:
+                        self._sweep()
                 except Exception:  # such as a database that is away for a moment: the jobs in it are safe, and this thread must go on
                     logger.exception("the jobs' database does not answer")
                     job = None
@@ -117,6 +134,34 @@ class Pool:
                     self._running[job.id] = 0
                     return job
                 self._changed.wait(1.0)
+
+    def _sweep(self) -> None:
+        """Now and then, with nothing else to do: takes up running jobs that no worker has, and empties the database's log where that was put off.
+
+        Called with the lock, so that no job is between its row and its worker.
+        """
+        if time.monotonic() - self._swept < SWEEP_SECONDS:
+            return
+        self._swept = time.monotonic()
+        for id in self._store.put_back_all_but(set(self._running)):
+            logger.warning("job %s was running without a worker; it waits again", id)
+        self._store.tidy()
+
+    def _write(self, write: Callable[[], object]) -> None:
+        """Writes down what became of a job, however long the database takes; a server that stops meanwhile finds it running at its next start."""
+        is_told = False
+        while True:
+            try:
+                write()
+                return
+            except SQLAlchemyError as error:
+                if not is_told:
+                    logger.warning("the end of a job cannot be written down yet, and is tried again: %s", sentence_of(error))
+                is_told = True
+            with self._changed:
+                if self._is_stopping:
+                    return
+                self._changed.wait(RETRY_SECONDS)
 
     def _run(self, job: Job, process: WorkerProcess) -> bool:
         """Runs one job; False when the process is no good for another."""
@@ -134,42 +179,42 @@ class Pool:
                 return False
             with self._changed:
                 is_stopping, is_unwanted = self._is_stopping, job.id in self._unwanted
-            if is_unwanted:
+            if is_unwanted:  # and written down as such
                 process.kill()
-                self._store.finish(job.id, "cancelled")
                 return False
             if is_stopping:
                 process.kill()
-                self._store.give_back(job.id, is_counted=False)
+                self._write(lambda: self._store.give_back(job.id, is_counted=False))
                 return False
             if time.monotonic() > deadline:
                 process.kill()
-                self._store.finish(job.id, "failed", _too_slow(self._settings.time_limit_seconds))
+                self._write(lambda: self._store.finish(job.id, "failed", _too_slow(self._settings.time_limit_seconds)))
                 return False
 
     def _hear(self, job: Job, message: dict[str, object]) -> bool:
         """Writes down what the worker says; True when the job has ended."""
         if "stage" in message:
-            self._store.report(job.id, str(message["stage"]), min(1.0, max(0.0, float(str(message["progress"])))))
-            return False
-        if "failed" in message:
-            self._store.finish(job.id, "failed", str(message["failed"]))
+            try:
+                self._store.report(job.id, str(message["stage"]), min(1.0, max(0.0, float(str(message["progress"])))))
+            except SQLAlchemyError as error:  # the next one will be written
+                logger.info("progress of job %s: %s", job.id, sentence_of(error))
+        elif "failed" in message:
+            self._write(lambda: self._store.finish(job.id, "failed", str(message["failed"])))
         else:
-            self._store.finish(job.id, "done")
-        return True
+            self._write(lambda: self._store.finish(job.id, "done"))
+        return "stage" not in message
 
     def _ended_abruptly(self, job: Job, process: WorkerProcess) -> None:
-        """The process crashed or was killed: once more from the start, unless it did so too often."""
+        """The process crashed or was killed: once more from the start, unless it did so too often; being asked to end is nobody's fault."""
         process.kill()
-        with self._changed:
-            is_unwanted = job.id in self._unwanted
-        if is_unwanted:
-            self._store.finish(job.id, "cancelled")
+        if process.was_asked_to_end:
+            logger.warning("the worker of job %s was asked to end; the job waits again", job.id)
+            self._write(lambda: self._store.give_back(job.id, is_counted=False))
         elif job.attempts >= MOST_ATTEMPTS:
-            self._store.finish(job.id, "failed", died_too_often(job.attempts))
+            self._write(lambda: self._store.finish(job.id, "failed", died_too_often(job.attempts)))
         else:
             logger.warning("the worker of job %s ended abruptly (attempt %d)", job.id, job.attempts)
-            self._store.give_back(job.id, is_counted=True)
+            self._write(lambda: self._store.give_back(job.id, is_counted=True))
 
 
 def _too_slow(seconds: float) -> str:

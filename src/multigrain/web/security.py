@@ -7,6 +7,7 @@ the first from names that were made to point here (DNS rebinding), the second fr
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -14,6 +15,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from multigrain.web.connection import is_let_in, let_in
+from multigrain.web.faults import refusal_of, sentence_of
+from multigrain.web.proxies import client_address
 from multigrain.web.rates import RateLimit
 from multigrain.web.refusal import Refusal, too_many
 from multigrain.web.sessions import Sessions
@@ -43,7 +47,8 @@ HEADERS = {
 FAULT = "The server could not answer, through a fault of its own. Its log says more."
 STOOD_STILL = 408
 IS_READ = "multigrain.is_read"
-RUN_OUT_SECONDS = 10.0
+RUN_OUT_SECONDS, STRANGERS_RUN_OUT_SECONDS = 10.0, 2.0
+ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@\\]+")
 
 
 class Guard:
@@ -51,12 +56,12 @@ class Guard:
 
     Args:
         app: what is guarded.
-        settings: token and rates.
+        settings: rates, and whether a proxy stands before it.
+        sessions: who is let in; None for everybody.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app, self._settings = app, settings
-        self.sessions = Sessions(settings.token) if settings.token is not None else None
+    def __init__(self, app: ASGIApp, settings: Settings, sessions: Sessions | None) -> None:
+        self._app, self._settings, self.sessions = app, settings, sessions
         self._submissions = RateLimit(settings.submissions_per_minute, settings.submissions_per_minute / 60)
         self._requests = RateLimit(5 * settings.requests_per_second, float(settings.requests_per_second))
         self._logins = RateLimit(10, 1 / 6)
@@ -86,19 +91,25 @@ class Guard:
 
         try:
             await self._app(scope, receive, noting)
-        except Exception:  # whatever a request brings out, the client gets a sentence, and the server goes on
-            logger.exception("request %s %s", scope["method"], scope["path"])
+        except Exception as error:  # whatever a request brings out, the client gets a sentence, and the server goes on
+            refusal = refusal_of(error)
+            if refusal is None:
+                logger.exception("request %s %s", scope["method"], scope["path"])
+                refusal = Refusal(500, FAULT)
+            else:
+                logger.warning("request %s %s: %s", scope["method"], scope["path"], sentence_of(error))
             if not is_answered:
-                await JSONResponse({"error": FAULT}, 500)(scope, receive, send)
+                await (await answer_refusal(refusal, scope, receive))(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
         headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
         self._check_host(headers)
         if method not in READING:
             _check_origin(headers)
-        address = scope["client"][0] if scope.get("client") else ""
-        self._check_rates(address, method, path)
-        if self.sessions is not None and path not in OPEN_PATHS and not self.sessions.is_allowed(headers):
+        self._check_rates(client_address(scope, is_behind_proxy=self._settings.is_behind_proxy), method, path)
+        if self.sessions is None or self.sessions.is_allowed(headers):
+            let_in(scope)
+        elif path not in OPEN_PATHS:
             if method == "GET" and path == "/":
                 raise Refusal(303, "Log in first.", {"Location": "/login"})
             raise Refusal(401, "This server asks for its token: log in on its page, or send the header `Authorization: Bearer TOKEN`.")
@@ -137,7 +148,9 @@ def _is_parsable(host: str) -> bool:
 def _check_origin(headers: Mapping[str, str]) -> None:
     """Requests that change something come from a page of this server (same origin) or from a program (no origin)."""
     origin, fetch_site = headers.get("origin"), headers.get("sec-fetch-site")
-    is_foreign = origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    if origin not in (None, "null") and not (ORIGIN.fullmatch(str(origin)) and _is_parsable(str(origin).partition("://")[2])):
+        raise Refusal(400, "The header `Origin` is malformed. Expected a scheme and a host, as browsers send them, or none.")
+    is_foreign = origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
     if is_foreign or fetch_site not in (None, "same-origin", "none"):
         raise Refusal(403, "A page of another site may not send this. Use the server's own page, or a program.")
 
@@ -169,20 +182,21 @@ async def answer_refusal(refusal: Refusal, scope: Scope, receive: Receive) -> JS
     What is left of its body is thrown away for a moment, since a client that is still sending when the connection closes may never read the answer;
     with a body that is not at its end by then, the connection cannot be used again.
     """
-    is_read = scope.get(IS_READ) or (refusal.status != STOOD_STILL and await _run_out(Headers(scope=scope), receive))
+    is_read = scope.get(IS_READ) or (refusal.status != STOOD_STILL and await _run_out(scope, receive))
     return JSONResponse(
         {"error": refusal.sentence}, refusal.status, headers=refusal.headers if is_read else {**refusal.headers, "Connection": "close"}
     )
 
 
-async def _run_out(headers: Mapping[str, str], receive: Receive) -> bool:
-    """Reads a body to its end, or for a moment; whether it came to its end."""
+async def _run_out(scope: Scope, receive: Receive) -> bool:
+    """Reads a body to its end, or for a moment, which is shorter for who has not shown the token; whether it came to its end."""
+    headers = Headers(scope=scope)
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
         return True
     if headers.get("expect", "").lower() == "100-continue":
         return False
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(RUN_OUT_SECONDS):
+        async with asyncio.timeout(RUN_OUT_SECONDS if is_let_in(scope) else STRANGERS_RUN_OUT_SECONDS):
             while True:
                 message = await receive()
                 if not message.get("more_body", False):

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 
 from multigrain import __version__
 from multigrain.errors import ServerError
@@ -17,10 +17,10 @@ from multigrain.web.pages import build_pages
 from multigrain.web.refusal import Refusal
 from multigrain.web.security import Guard, answer_refusal
 from multigrain.web.services import Services
-from multigrain.web.sessions import Sessions
 from multigrain.web.settings import Settings
 
 MOST_CONNECTIONS, WAITING_CONNECTIONS = 1000, 512
+"""Of the first, at most `MOST_STRANGERS` (connection.py) by clients who have not shown the token."""
 DESCRIPTION = """Submit videos and texts, watch them being analysed, and fetch what came of it: sentiment, utterance by utterance, with its evidence.
 Every error is `{"error": SENTENCE}`. Where the server has a token, send `Authorization: Bearer TOKEN`."""
 
@@ -44,12 +44,18 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="multigrain", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.services = services
     app.include_router(build_api(services))
-    app.include_router(build_pages(services, Sessions(settings.token) if settings.token is not None else None))
+    app.include_router(build_pages(services, services.sessions))
     app.add_exception_handler(Refusal, _answer)
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(RequestValidationError, _answer)
-    app.add_middleware(Guard, settings=settings)
+    app.add_exception_handler(ClientDisconnect, _nobody)
+    app.add_middleware(Guard, settings=settings, sessions=services.sessions)
     return app
+
+
+async def _nobody(_: Request, __: Exception) -> Response:
+    """The client went away, so that nobody reads an answer, and nothing is wrong."""
+    return Response(status_code=400)
 
 
 async def _answer(request: Request, error: Exception) -> JSONResponse:

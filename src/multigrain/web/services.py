@@ -1,13 +1,20 @@
 """What the routes work with: jobs, their files, the workers; opened together and closed together."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
+from multigrain.errors import ServerError
+from multigrain.web.database import first_line, tie
+from multigrain.web.ended_sessions import EndedSessions
 from multigrain.web.folders import ID, DataFolder
-from multigrain.web.jobs import Job, JobStore, new_id
+from multigrain.web.jobs import Job, JobStore
 from multigrain.web.pool import Pool
 from multigrain.web.refusal import Refusal, too_many
+from multigrain.web.sessions import Sessions
 from multigrain.web.settings import Settings
 
 
@@ -26,16 +33,31 @@ class Services:
         self.folders = DataFolder(settings.data)
         try:
             self.store = JobStore(settings.database_url)
+            tie(self.store.engine, self.folders.id, self.folders.root)
+            self._recover()
+            self.sessions = None if settings.token is None else Sessions(settings.token, EndedSessions(self.store.engine))
         except BaseException:
             self.folders.close()
             raise
         self.pool = Pool(self.store, self.folders, settings)
         self._uploads = 0
 
+    def _recover(self) -> None:
+        """Puts right what an abrupt end left."""
+        try:
+            self.store.put_back_all_but(set())
+            for id in self.folders.withdrawn():
+                self.store.delete(id)
+                self.folders.destroy(id)
+            self.folders.clean(self.store.ids())
+        except (SQLAlchemyError, OSError) as error:
+            raise ServerError(
+                f"What the last run of the server left cannot be put in order ({first_line(error)}). Look whether another program holds the "
+                f"database, and whether the disk of {self.folders.root} has room, and start again."
+            ) from error
+
     def start(self) -> None:
-        """Puts right what an abrupt end left, and begins to work."""
-        self.store.recover()
-        self.folders.clean(self.store.ids())
+        """Begins to work."""
         self.pool.start()
 
     def stop(self) -> None:
@@ -55,8 +77,8 @@ class Services:
             raise Refusal(404, "There is no such analysis. It may have been deleted.")
         return job
 
-    @contextlib.contextmanager
-    def upload(self) -> Iterator[tuple[str, Path]]:
+    @contextlib.asynccontextmanager
+    async def upload(self) -> AsyncIterator[tuple[str, Path]]:
         """A name and an empty folder for an upload; what has not been accepted in the end is removed.
 
         Raises:
@@ -64,11 +86,11 @@ class Services:
         """
         if self._uploads >= self.settings.uploads:
             raise too_many(f"{self._uploads} uploads are under way, which is as many as this server takes at a time.", 5)
-        if self.store.is_full(self.settings.queue):
-            raise too_many(f"{self.settings.queue} analyses wait already, which is as many as this server keeps waiting.", 30)
         self._uploads += 1
-        id = new_id()
+        id = self.folders.new_id()
         try:
+            if await run_in_threadpool(self.store.is_full, self.settings.queue):
+                raise too_many(f"{self.settings.queue} analyses wait already, which is as many as this server keeps waiting.", 30)
             yield id, self.folders.open_upload(id)
         finally:
             self._uploads -= 1
@@ -90,8 +112,13 @@ class Services:
         return job
 
     def delete(self, job: Job) -> None:
-        """Stops the job where it runs, and removes everything that is known of it."""
+        """Stops the job where it runs, and removes everything that is known of it; where that cannot be, it stays whole."""
         if not job.is_finished:
             self.pool.cancel(job.id)
-        self.folders.delete(job.id)
-        self.store.delete(job.id)
+        self.folders.withdraw(job.id)
+        try:
+            self.store.delete(job.id)
+        except BaseException:
+            self.folders.put_back(job.id)
+            raise
+        self.folders.destroy(job.id)

@@ -5,6 +5,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from multigrain.errors import ServerError
 
 MEBIBYTE = 1024 * 1024
@@ -26,12 +28,15 @@ class Settings:
         database: SQLAlchemy URL; None for a SQLite file in `data`.
         host, port: where it listens; port 0 takes a free one. Any host but this machine's own (loopback) needs a token.
         token: what a client must know; None for no question asked.
+        is_behind_proxy: a proxy with TLS stands before it, through which alone it is reached.
         workers: worker processes, so analyses at a time.
         checkpoint: of every analysis; None for the one that comes with multigrain.
         recognizer: for videos without a transcript: none, pocketsphinx or whisper:MODEL.
         time_limit_seconds: of one analysis; it is stopped then.
         memory_bytes: of one worker process's own data.
         video_bytes, transcript_bytes, text_bytes: largest upload of each kind.
+        text_lines, text_characters: of a text, whose lines are analysed one by one.
+        utterances: most utterances of a video.
         duration_seconds: longest video.
         pixels: most pixels of a picture.
         queue: most analyses that wait.
@@ -47,6 +52,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     token: str | None = field(default=None, repr=False)
+    is_behind_proxy: bool = False
     workers: int = 2
     checkpoint: str | None = None
     recognizer: str = "none"
@@ -55,6 +61,9 @@ class Settings:
     video_bytes: int = 2048 * MEBIBYTE
     transcript_bytes: int = 8 * MEBIBYTE
     text_bytes: int = MEBIBYTE
+    text_lines: int = 2000
+    text_characters: int = 100_000
+    utterances: int = 5000
     duration_seconds: float = 7200.0
     pixels: int = 3840 * 2160
     queue: int = 100
@@ -84,6 +93,12 @@ class Settings:
                 "(`python -c 'import secrets; print(secrets.token_urlsafe())'` makes one), or leave --host at 127.0.0.1."
             )
 
+        if self.is_behind_proxy and self.token is None:
+            raise ServerError(
+                "--behind-proxy lets in whoever reaches the proxy, and without a token anybody there could read and delete every analysis. "
+                "Give a token with --token TOKEN or in the environment variable MULTIGRAIN_TOKEN."
+            )
+
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
@@ -95,9 +110,9 @@ class Settings:
             return False
 
     @property
-    def database_url(self) -> str:
-        """SQLAlchemy URL of the jobs."""
-        return self.database or f"sqlite:///{(self.data / 'jobs.sqlite').absolute()}"
+    def database_url(self) -> str | URL:
+        """SQLAlchemy URL of the jobs; a data folder's name may hold what has a meaning in URLs."""
+        return self.database or URL.create("sqlite", database=str((self.data / "jobs.sqlite").absolute()))
 
     @property
     def threads_per_worker(self) -> int:

@@ -10,16 +10,16 @@ from pathlib import Path
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from multigrain.web.disk import DISK_FULL
 from multigrain.web.folders import REQUEST, DataFolder
-from multigrain.web.form import FormWriter
+from multigrain.web.form import MOST_AROUND_BYTES, FormWriter
 from multigrain.web.names import title
 from multigrain.web.refusal import Refusal
 from multigrain.web.settings import MEBIBYTE, Settings
 
 WRITE_BYTES = 256 * 1024
-SLOWEST_BYTES_PER_SECOND = 1024
+SLOWEST_BYTES_PER_SECOND = 16 * 1024
 PATIENCE_SECONDS = 60.0
-FORM_OVERHEAD_BYTES = 64 * 1024
 LONGEST_TEXT_TITLE = 60
 
 
@@ -53,14 +53,15 @@ async def take_in(request: Request, folder: Path, folders: DataFolder, settings:
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        submission = await _take_json(request, folder, settings)
+        submission = await _take_json(request, folder, folders, settings)
     elif kind == "multipart/form-data":
         submission = await _take_form(request, folder, folders, settings)
     else:
         raise Refusal(
             415, f"The body is {kind or 'of no stated type'}; expected multipart/form-data with a video or a text, or application/json with a text."
         )
-    (folder / REQUEST).write_text(json.dumps({**vars(submission), "options": _options(settings)}), encoding="utf-8")
+    described = json.dumps({**vars(submission), "options": _options(settings)})
+    await run_in_threadpool((folder / REQUEST).write_text, described, encoding="utf-8")
     return submission
 
 
@@ -72,12 +73,13 @@ def _options(settings: Settings) -> dict[str, object]:
         "duration_seconds": settings.duration_seconds,
         "pixels": settings.pixels,
         "transcript_bytes": settings.transcript_bytes,
+        "utterances": settings.utterances,
     }
 
 
 async def _take_form(request: Request, folder: Path, folders: DataFolder, settings: Settings) -> Submission:
     limits = {"video": settings.video_bytes, "transcript": settings.transcript_bytes, "text": settings.text_bytes}
-    _check_length(request.headers, sum(limits.values()) + FORM_OVERHEAD_BYTES, folders, settings)
+    _check_length(request.headers, sum(limits.values()) + MOST_AROUND_BYTES, folders, settings)
     writer = FormWriter(request.headers["content-type"], folder, limits)
     try:
         async for block in _blocks(request, settings):
@@ -86,10 +88,10 @@ async def _take_form(request: Request, folder: Path, folders: DataFolder, settin
         parts = await run_in_threadpool(writer.finish)
     finally:
         writer.close()
-    return _of_parts(parts, folder)
+    return await run_in_threadpool(_of_parts, parts, folder, settings)
 
 
-def _of_parts(parts: Mapping[str, str], folder: Path) -> Submission:
+def _of_parts(parts: Mapping[str, str], folder: Path, settings: Settings) -> Submission:
     """Which analysis the parts ask for.
 
     Args:
@@ -101,6 +103,7 @@ def _of_parts(parts: Mapping[str, str], folder: Path) -> Submission:
         if "video" not in parts:
             if "transcript" in parts:
                 raise Refusal(422, "A transcript came without a video. Submit both together, or the words alone as a text.")
+            _check_work(text, settings)
             return Submission(kind="text", title=_text_title(text))
         if "transcript" in parts:
             raise Refusal(422, "A video came with two transcripts: a file and a text. Submit one of them.")
@@ -111,9 +114,10 @@ def _of_parts(parts: Mapping[str, str], folder: Path) -> Submission:
     return Submission(kind="video", title=title(parts["video"], "video"), transcript=transcript)
 
 
-async def _take_json(request: Request, folder: Path, settings: Settings) -> Submission:
-    longest = 6 * settings.text_bytes + FORM_OVERHEAD_BYTES  # a character is up to 6 bytes as a JSON escape
-    body = b""
+async def _take_json(request: Request, folder: Path, folders: DataFolder, settings: Settings) -> Submission:
+    longest = 6 * settings.text_bytes + MOST_AROUND_BYTES  # a character is up to 6 bytes as a JSON escape
+    body = bytearray()
+    _check_room(0, folders, settings)
     async for block in _blocks(request, settings):
         body += block
         if len(body) > longest:
@@ -128,7 +132,8 @@ async def _take_json(request: Request, folder: Path, settings: Settings) -> Subm
     if len(written) > settings.text_bytes:
         raise Refusal(413, f"The text is larger than {settings.text_bytes:,} bytes, this server's limit. Submit less.")
     text = _clean_text(written)
-    (folder / "text.txt").write_text(text, encoding="utf-8")
+    _check_work(text, settings)
+    await run_in_threadpool((folder / "text.txt").write_text, text, encoding="utf-8")
     return Submission(kind="text", title=_text_title(text))
 
 
@@ -140,6 +145,17 @@ def _clean_text(written: bytes) -> str:
     if not any(character.isalnum() for character in text):
         raise Refusal(422, "The text has no words. Submit at least one.")
     return text
+
+
+def _check_work(text: str, settings: Settings) -> None:
+    """Refuses a text that would keep a worker for too long, before it waits for one."""
+    lines = sum(1 for line in text.splitlines() if not line.isspace() and line)
+    if len(text) > settings.text_characters or lines > settings.text_lines:
+        raise Refusal(
+            413,
+            f"The text has {len(text):,} characters in {lines:,} lines; this server analyses at most {settings.text_characters:,} characters and "
+            f"{settings.text_lines:,} lines at a time. Submit it in parts.",
+        )
 
 
 def _text_title(text: str) -> str:
@@ -163,7 +179,7 @@ def _check_length(headers: Mapping[str, str], most: int, folders: DataFolder, se
 
 def _check_room(size: int, folders: DataFolder, settings: Settings) -> None:
     if folders.free_bytes() - size < settings.free_bytes:
-        raise Refusal(507, "The server's disk is full. Delete analyses that are no longer needed, or ask who runs the server to make room.")
+        raise Refusal(507, DISK_FULL)
 
 
 async def _blocks(request: Request, settings: Settings) -> AsyncIterator[bytes]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from multigrain.errors import MultigrainError
+from multigrain.web.disk import DISK_FULL, is_disk_full
 
 Report = Callable[[str, float], None]
 Job = Callable[[Path, Report], None]
@@ -35,6 +36,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     _step_back(memory_bytes)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends it as the other signals do, and does not become the job's fault
     folders: queue.Queue[Path] = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin, folders), daemon=True).start()
     prepare(job_name)
@@ -52,12 +54,19 @@ def run_one(job_name: str, folder: Path, report: Report) -> dict[str, object]:
         return {
             "failed": "The analysis needs more memory than one job may use. Cut the video shorter or make its pictures smaller, and submit it again."
         }
+    except OSError as error:
+        if not is_disk_full(error):
+            traceback.print_exc()
+            return {"failed": _fault(error)}
+        return {"failed": f"The analysis could not be written. {DISK_FULL} Then submit it again."}
     except BaseException as error:  # a library's sys.exit() too must end the job, not the worker's answers
         traceback.print_exc()
-        return {
-            "failed": f"The analysis failed through a fault of the program ({type(error).__name__}). The server's log in the data folder says more."
-        }
+        return {"failed": _fault(error)}
     return {"done": True}
+
+
+def _fault(error: BaseException) -> str:
+    return f"The analysis failed through a fault of the program ({type(error).__name__}). The server's log in the data folder says more."
 
 
 def prepare(job_name: str) -> None:

@@ -78,6 +78,11 @@ class WorkerProcess:
         """Whether it has ended; it is left for `kill` to collect, so that its group's number cannot be given to others before."""
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
+    @property
+    def was_asked_to_end(self) -> bool:
+        """Whether it ended by a signal that people and service managers send to stop a program, which no decoder's crash is; after `kill`."""
+        return self._process.returncode in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+
     def kill(self) -> None:
         """Ends it and every process that it started, at once."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
