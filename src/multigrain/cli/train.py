@@ -56,7 +56,7 @@ def _seed_number(path: Path) -> int:
 
 
 def _train_all(runs: "list[tuple[Recipe, Path, int]]", *, resume: bool, overwrite: bool) -> None:
-    from multigrain.cli import INTERRUPTED, print_problem
+    from multigrain.cli import INTERRUPTED, TERMINATED, print_problem
     from multigrain.training.train import TrainingInterrupted, train_run
 
     results = []
@@ -67,7 +67,7 @@ def _train_all(runs: "list[tuple[Recipe, Path, int]]", *, resume: bool, overwrit
             results.append(train_run(recipe, run_folder=folder, seed=seed, resume=resume, overwrite=overwrite))
         except TrainingInterrupted as interruption:
             print_problem(str(interruption))
-            raise typer.Exit(INTERRUPTED) from interruption
+            raise typer.Exit(TERMINATED if interruption.is_by_sigterm else INTERRUPTED) from interruption
     if results[-1]:  # empty in the second and further processes of DDP
         _print_results(results, runs[0][1] if len(runs) == 1 else runs[0][1].parent)
 

@@ -10,6 +10,7 @@ from multigrain.errors import CheckpointError, DataError
 from multigrain.evaluation.by_store import metrics_by_store
 from multigrain.evaluation.predict import Predictions, predict_split, read_predictions
 from multigrain.metrics import compute_metrics
+from multigrain.models.checkpoint import read_description, task_of
 from multigrain.schema import Task
 
 if TYPE_CHECKING:
@@ -47,11 +48,10 @@ class RunFacts:
         """
         path = self.folder / "checkpoints" / "best" / "config.json"
         try:
-            return Task.from_dict(json.loads(path.read_text(encoding="utf-8"))["task"])
-        except (OSError, ValueError, KeyError) as error:
+            return task_of(read_description(path), path)
+        except CheckpointError as error:
             raise CheckpointError(
-                f"{path} cannot be read as a checkpoint's description ({error}). The run has not finished an epoch or was damaged; "
-                "resume it with `multigrain train --resume` or train it again."
+                f"{error} The run has not finished an epoch or was damaged; resume it with `multigrain train --resume` or train it again."
             ) from error
 
     def predictions(self, split: str) -> Predictions:

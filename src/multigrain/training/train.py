@@ -25,7 +25,7 @@ from multigrain.data.batching import LengthBucketSampler
 from multigrain.data.joint_store import JointStore
 from multigrain.data.store import Store
 from multigrain.data.store_draw import StoreDraw
-from multigrain.errors import MultigrainError, RecipeError, nearest
+from multigrain.errors import MultigrainError, RecipeError, TrainingError, nearest
 from multigrain.evaluation.by_store import metrics_by_store
 from multigrain.evaluation.predict import predict_split, write_predictions
 from multigrain.evaluation.zero_attention import zero_attention
@@ -39,10 +39,12 @@ from multigrain.schema import Task
 from multigrain.training.callbacks import ConsoleProgress, EpochRecorder, log_epoch, reseed
 from multigrain.training.compatibility import check_alignment, check_every_store_is_read, check_labels, check_vectors, choose_modalities
 from multigrain.training.epoch_batches import EpochBatches
+from multigrain.training.interruption import Terminated, terminated_by_sigterm
 from multigrain.training.loggers import check_loggers, make_loggers
 from multigrain.training.modality_dropout import ModalityDropout, warn_without_effect
 from multigrain.training.module import TrainingModule
 from multigrain.training.open_data import open_data, open_text_reader
+from multigrain.training.processes import follow_the_first, further_processes, process_rank
 from multigrain.training.progress import Progress
 from multigrain.training.recipe import Recipe, TrainingRecipe
 from multigrain.training.resume_check import check_resume, text_encoder_facts
@@ -52,7 +54,15 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C; the message says how to go on."""
+    """Ctrl-C or SIGTERM; the message says how to go on.
+
+    Attributes:
+        is_by_sigterm: which of them.
+    """
+
+    def __init__(self, message: str, *, is_by_sigterm: bool = False) -> None:
+        super().__init__(message)
+        self.is_by_sigterm = is_by_sigterm
 
 
 def train_run(
@@ -73,14 +83,22 @@ def train_run(
 
     Raises:
         MultigrainError: what is wrong with recipe, store or folder; or a loss that is not finite.
-        TrainingInterrupted: Ctrl-C; the run can be resumed.
+        TrainingInterrupted: Ctrl-C or SIGTERM; the run can be resumed.
     """
-    is_first = process_rank() == 0  # the other processes of DDP run this function too
-    console = Console(stderr=True, quiet=not (show_progress and is_first))
+    if process_rank() > 0:  # the other processes of DDP run this function too
+        follow_the_first()
+        return _train(recipe, RunFolder(run_folder), seed, resume=resume, overwrite=overwrite, show_progress=False)
+    with terminated_by_sigterm():
+        return _train(recipe, RunFolder(run_folder), seed, resume=resume, overwrite=overwrite, show_progress=show_progress)
+
+
+def _train(recipe: Recipe, folder: RunFolder, seed: int, *, resume: bool, overwrite: bool, show_progress: bool) -> dict[str, Any]:
+    is_first = process_rank() == 0
+    console = Console(stderr=True, quiet=not show_progress)
     reader = open_text_reader(recipe)
     if reader is not None:
         console.print(f"Text encoder {reader.source.in_words}; {reader.settings.mode}", highlight=False, markup=False, soft_wrap=True)
-    folder, store = RunFolder(run_folder), open_data(recipe, reader)
+    store = open_data(recipe, reader)
     model, higher_is_better = prepare_model(recipe, store, seed, reader)
     with folder.locked() if is_first else nullcontext():
         return _train_in(folder, recipe, store, model, seed, higher_is_better, console, resume=resume, overwrite=overwrite)
@@ -116,7 +134,9 @@ def _train_in(
         return finish(recipe, folder, store, model) if is_first else {}
     except KeyboardInterrupt as error:
         _note_status(folder, "interrupted")
-        raise TrainingInterrupted(f"Interrupted. Continue with: multigrain train --resume {folder.path}") from error
+        is_by_sigterm = isinstance(error, Terminated)
+        how = "Ended by SIGTERM" if is_by_sigterm else "Interrupted"
+        raise TrainingInterrupted(f"{how}. Continue with: multigrain train --resume {folder.path}", is_by_sigterm=is_by_sigterm) from error
     except Exception:  # whatever it was, the run is no longer running; it goes on to the caller
         _note_status(folder, "failed")
         raise
@@ -203,11 +223,6 @@ def _run_info(folder: RunFolder, recipe: Recipe, store: Store | JointStore, seed
     }
 
 
-def process_rank() -> int:
-    """Which of the processes that train together this is; 0 when it is alone."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
-
-
 def fit(
     recipe: Recipe, folder: RunFolder, store: Store | JointStore, model: MultimodalModel, seed: int, higher_is_better: bool, console: Console
 ) -> None:
@@ -235,7 +250,40 @@ def fit(
             model.load_state_dict(state["model"])
             module.optimizer_state = state["optimizer"]
             trainer.precision_plugin.load_state_dict(state["precision"])
-        _fit(trainer, module)
+        with _watched(training.devices, folder, console):
+            _fit(trainer, module)
+
+
+@contextmanager
+def _watched(devices: int, folder: RunFolder, console: Console) -> Iterator[None]:
+    """The time of training together: the further processes are started, and where one dies, that is the error.
+
+    Raises:
+        TrainingError: one died.
+    """
+
+    def in_words(death: str) -> str:
+        return (
+            f"Training in {folder.path} cannot go on: {death}. Where the system killed it, memory was probably too small: train with fewer devices "
+            f"or smaller batches. Continue with: multigrain train --resume {folder.path}"
+        )
+
+    def give_up(death: str) -> None:
+        _note_status(folder, "failed")
+        console.print(f"Error: {in_words(death)}", highlight=False, markup=False, soft_wrap=True)
+        os._exit(2)
+
+    with further_processes(devices, give_up) as ranks:
+        try:
+            yield
+        except MultigrainError:
+            raise
+        except (KeyboardInterrupt, Exception) as error:
+            is_users = isinstance(error, KeyboardInterrupt) and not isinstance(error, Terminated)
+            death = ranks.death if is_users or isinstance(error, Terminated) else ranks.await_death()
+            if death is None or is_users:
+                raise
+            raise TrainingError(in_words(death)) from error
 
 
 def _trainer(
@@ -296,10 +344,12 @@ def _loggers(folder: RunFolder, names: tuple[str, ...]) -> list[Any]:
 def _fit(trainer: lightning.Trainer, module: TrainingModule) -> None:
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if is_main else None
+    # Lightning's own handler of SIGTERM waits for the other processes in the middle of whatever they do, and they for this one
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     try:
         trainer.fit(module)
-    except SystemExit as error:  # Lightning makes an exit of Ctrl-C
-        raise KeyboardInterrupt from error
+    except SystemExit as error:  # Lightning makes an exit of a KeyboardInterrupt, which it is the context of
+        raise (error.__context__ if isinstance(error.__context__, KeyboardInterrupt) else KeyboardInterrupt()) from error
     finally:
         if is_main:
             signal.signal(signal.SIGINT, handler)

@@ -119,6 +119,7 @@ def extract_video(
     progress: Progress | None = None,
     segments: Sequence[GivenSegment] | None = None,
     with_faces: bool = True,
+    audio_track: str | None = None,
 ) -> ExtractedVideo:
     """Everything that can be found in one video or sound file.
 
@@ -130,11 +131,13 @@ def extract_video(
         progress: told how far each of `STAGES` is.
         segments: the utterances, where they are known, such as from a table of labels; by default they are found.
         with_faces: False leaves the face out, and needs no mediapipe.
+        audio_track: which track of sound is heard: its number from 1 on, or its language; by default the one that players take, unless it is
+            silent beside one that is not.
 
     Raises:
         VideoError: the file or its transcript cannot be read or exceeds a limit, or a library that it needs is missing.
     """
-    media, given = check_video(path, transcript=transcript, recognizer=recognizer, limits=limits)
+    media, given = check_video(path, transcript=transcript, recognizer=recognizer, limits=limits, audio_track=audio_track)
     tell, clock, stop = _one_at_a_time(progress), _Clock(), Event()
     with Sound() as sound, ThreadPoolExecutor(1) as pool:
         looking = pool.submit(_look, media, clock, tell, stop) if media.has_picture and with_faces else None
@@ -170,7 +173,7 @@ def extract_video(
 
 
 def check_video(
-    path: str | Path, *, transcript: str | Path | None = None, recognizer: str = "none", limits: Limits
+    path: str | Path, *, transcript: str | Path | None = None, recognizer: str = "none", limits: Limits, audio_track: str | None = None
 ) -> tuple[Media, Transcript | None]:
     """What can be said against a video or its transcript within a moment, before anything is computed; both as they were opened.
 
@@ -178,7 +181,7 @@ def check_video(
         VideoError: as `extract_video` does.
     """
     check_recognizer(recognizer)
-    media = inspect_media(path, limits)
+    media = inspect_media(path, limits, audio_track)
     return media, None if transcript is None else read_transcript(transcript, limits)
 
 
