@@ -24,6 +24,17 @@ def test_classification_takes_the_nearest_class():
     assert task_loss(task, prediction, LABEL).item() == pytest.approx((right + right + wrong) / 3)
 
 
+def test_ties_between_classes_are_trained_as_rounding_half_to_even_scores_them():
+    labels = torch.arange(-7, 8).reshape(-1, 1) / 2.0  # -3.5, -3, ..., 3.5
+    task = Task(kind="classification")
+    classes = torch.tensor(task.class_values)[task.nearest_class(labels)]
+    assert classes.tolist() == labels.clamp(-3, 3).round().tolist()
+    confident = torch.nn.functional.one_hot(task.nearest_class(labels).squeeze(1), 7).float() * 50
+    assert task_loss(task, confident, labels).item() < 1e-6
+    thirds = Task(kind="classification", class_values=(-1.0, -1 / 3, 1 / 3, 1.0))
+    assert thirds.nearest_class(torch.tensor([0.0, 0.4, 0.9])).tolist() == [1, 2, 3]
+
+
 def test_emotions_count_every_emotion_of_every_utterance():
     task = Task(kind="emotions", emotions=("happy", "sad"))
     prediction = torch.tensor([[0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 0.0, 3.0]])

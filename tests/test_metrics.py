@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error
 
@@ -11,6 +12,8 @@ from multigrain.errors import DataError
 from multigrain.metrics import CONVENTIONS, METRICS, compute_metrics, metrics_for
 from multigrain.schema import Task
 
+CLASSES = Task(kind="classification")
+THREE_CLASSES = Task(kind="classification", class_values=(-3.0, 0.0, 3.0))
 SIMS = Task(minimum=-1.0, maximum=1.0)
 EMOTIONS = Task(kind="emotions")
 
@@ -166,7 +169,7 @@ def test_convention_that_was_never_defined_for_a_range_is_refused() -> None:
 @pytest.mark.parametrize("shape", [(3, 1), (0, 1), (2, 4)])
 def test_shapes_that_do_not_fit_are_refused(shape: tuple[int, int]) -> None:
     labels = np.ones((2, 1)) if shape[0] else np.ones(shape)
-    with pytest.raises(DataError, match="predictions and labels of one shape"):
+    with pytest.raises(DataError, match="predictions of shape"):
         compute_metrics(Task(), np.ones(shape), labels)
 
 
@@ -178,6 +181,31 @@ def test_every_metric_stays_in_its_range_and_is_best_when_right(scores_and_label
 
 
 def test_registry_holds_the_metrics_of_every_task() -> None:
-    names = {name for task in (Task(), SIMS, EMOTIONS) for name in metrics_for(task)}
+    names = {name for task in (Task(), SIMS, EMOTIONS, CLASSES, THREE_CLASSES) for name in metrics_for(task)}
     assert set(METRICS) == names
     assert all(metric.unit in ("label units", "fraction", "coefficient") for metric in METRICS.values())
+
+
+def test_accuracy_of_a_model_of_classes_is_that_of_its_most_probable_class() -> None:
+    """Half of the probability on -2, half on 2: the score is 0, the class is not."""
+    prediction = torch.tensor([[0.0, 5.1, 0.0, 0.0, 0.0, 5.0, 0.0], [0.0, 0.0, 0.0, 5.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 5.0, 4.9, 0.0, 0.0]])
+    labels = np.array([[-2.0], [0.5], [0.4]])
+    answers = CLASSES.answers(prediction).numpy()
+    assert answers[:, 1].tolist() == [-2.0, 0.0, 0.0]
+    values = compute_metrics(CLASSES, answers, labels)
+    assert values["accuracy_7"] == 1.0  # the tie at 0.5 counts as 0, as it is trained
+    assert values["accuracy_7_expected"] == pytest.approx(2 / 3)
+    assert values["mae"] == pytest.approx(np.abs(answers[:, :1] - labels).mean())
+    assert list(values)[:4] == ["mae", "correlation", "accuracy_7", "accuracy_7_expected"]
+
+
+def test_other_classes_have_an_accuracy_of_their_own() -> None:
+    task = Task(kind="classification", class_values=(-3.0, -1.0, 1.0, 3.0))
+    values = compute_metrics(task, np.array([[0.1, 3.0], [0.0, -1.0]]), np.array([[2.5], [0.9]]))
+    assert values["accuracy_class"] == 0.5
+    assert "accuracy_7_expected" not in values
+
+
+def test_classes_are_asked_for_where_a_model_has_them() -> None:
+    with pytest.raises(DataError, match="most probable class beside each score"):
+        compute_metrics(CLASSES, np.array([[0.1]]), np.array([[2.5]]))

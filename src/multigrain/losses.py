@@ -2,13 +2,12 @@
 
 - `l1`: mean |prediction - label| (regression, the default of MulT and MCMuT);
 - `mse`: mean (prediction - label)^2 (regression);
-- `cross_entropy`: against the class whose value is nearest to the label (classification), or, for emotions,
-  against 0/1 with every emotion of every utterance counted as one two-way decision.
+- `cross_entropy`: against the class whose value is nearest to the label, ties as in `Task.nearest_class` (classification), or, for
+  emotions, against 0/1 with every emotion of every utterance counted as one two-way decision.
 """
 
 from collections.abc import Callable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
@@ -31,8 +30,7 @@ def cross_entropy(task: Task, prediction: Float[Tensor, "batch head"], label: Fl
     """Mean cross-entropy in nats, over utterances (classification) or over utterances x emotions (emotions)."""
     if task.kind == "emotions":
         return functional.cross_entropy(prediction.reshape(-1, 2), label.round().long().reshape(-1))
-    values = torch.tensor(task.class_values, dtype=label.dtype, device=label.device)
-    return functional.cross_entropy(prediction, (label - values).abs().argmin(dim=-1))
+    return functional.cross_entropy(prediction, task.nearest_class(label.squeeze(-1)))
 
 
 LOSSES: dict[str, Callable[[Task, Tensor, Tensor], Tensor]] = {"l1": l1, "mse": mse, "cross_entropy": cross_entropy}

@@ -5,16 +5,19 @@ metric is a function of the sums of those rows. That is why a metric here is two
 `from_sums`: the value on a set of utterances and on ten thousand resamples of it are the same few lines
 (`multigrain.evaluation.significance` multiplies the rows by resampling counts).
 
-Scores and labels are (utterance, label) arrays in the label's own units; emotions' scores are probabilities in 0..1.
+Labels are (utterance, label) arrays in the label's own units, and so are scores; emotions' scores are probabilities in 0..1. A model of
+classes answers with a second column beside the score, the value of its most probable class (`Task.answers`): accuracies over classes are
+made from that column, everything else from the score.
 `docs/conventions.md` defines each metric under each convention, with units and ranges.
 """
 
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from jaxtyping import Num
 
 from multigrain.errors import DataError, nearest
@@ -45,7 +48,7 @@ class Metric:
         unit: "label units", "fraction" (printed as percent) or "coefficient".
         minimum, maximum: the range of its values; infinity where there is no bound.
         higher_is_better: False for errors.
-        statistics: (utterance, label) scores and labels -> (utterance, statistic), what each utterance contributes.
+        statistics: (utterance, answer) scores and (utterance, label) labels -> (utterance, statistic), what each utterance contributes.
         from_sums: (set, statistic) sums of those -> (set,) values; NaN where the metric is undefined.
     """
 
@@ -57,7 +60,7 @@ class Metric:
     statistics: Statistics
     from_sums: FromSums
 
-    def function(self, scores: Num[np.ndarray, "utterance label"], labels: Num[np.ndarray, "utterance label"]) -> float:
+    def function(self, scores: Num[np.ndarray, "utterance answer"], labels: Num[np.ndarray, "utterance label"]) -> float:
         """The metric's value on these utterances, unrounded; NaN where it is undefined."""
         rows = self.statistics(scores.astype(np.float64), labels.astype(np.float64))
         return float(self.from_sums(rows.sum(axis=0, keepdims=True))[0])
@@ -134,6 +137,27 @@ def _without_neutral(statistics: Statistics) -> Statistics:
         return rows
 
     return of_the_rest
+
+
+def _of_score(statistics: Statistics) -> Statistics:
+    """The same from the score of answers that have the most probable class beside it."""
+    return lambda answers, labels: statistics(answers[:, :1], labels)
+
+
+def _of_class(task: Task, limit: float | None = None) -> Statistics:
+    """Equality of the most probable class and the label's own, both clipped to `limit` about the middle of the range where there is one.
+
+    Answers that are scores alone, of a model without classes that stands beside one with them, count as the class that is nearest.
+    """
+    values, middle = np.asarray(task.class_values), (task.minimum + task.maximum) / 2
+
+    def statistics(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        chosen, actual = (values[task.nearest_class(torch.from_numpy(part)).numpy()] for part in (answers[:, -1:], labels))
+        if limit is not None:
+            chosen, actual = (part.clip(middle - limit, middle + limit) for part in (chosen, actual))
+        return _equality(chosen, actual)
+
+    return statistics
 
 
 def _shifted(statistics: Statistics, middle: float) -> Statistics:
@@ -288,11 +312,33 @@ def _score_metrics(task: Task, convention: str) -> dict[str, Metric]:
     return metrics | non_neutral
 
 
+def _class_metrics(task: Task, of_score: dict[str, Metric]) -> dict[str, Metric]:
+    """The metrics of a model of classes: of its score as they are, and accuracies over classes by the most probable class.
+
+    Where a metric over classes can be made from the score as well, that one is `NAME_expected`, since the score is the expected value.
+    """
+    found: dict[str, Metric] = {}
+    is_seven = task.class_values == tuple(float(value) for value in np.arange(task.minimum, task.maximum + 1)) and len(task.class_values) == 7
+    for name, metric in of_score.items():
+        expected = replace(metric, statistics=_of_score(metric.statistics))
+        if is_seven and name in ("accuracy_7", "accuracy_5"):
+            clipped = "" if name == "accuracy_7" else ", both clipped to +-2 about the middle"
+            description = f"share of utterances whose most probable class is the label's{clipped}"
+            found[name] = _fraction(description, _of_class(task, None if name == "accuracy_7" else 2.0))
+            found[f"{name}_expected"] = replace(expected, description=f"{metric.description}, from the expected value")
+        else:
+            found[name] = expected
+    if not is_seven:
+        found["accuracy_class"] = _fraction("share of utterances whose most probable class is the label's", _of_class(task))
+    return found
+
+
 def metrics_for(task: Task, convention: str = "default") -> dict[str, Metric]:
     """The metrics of a task under a convention, by name, in the order of our tables.
 
     Args:
-        task: its kind and range decide: emotions; -1..1 as CH-SIMS; any other range about its middle.
+        task: its kind and range decide: emotions; -1..1 as CH-SIMS; any other range about its middle; and for classes those of the most
+            probable class.
         convention: key of `CONVENTIONS`.
 
     Raises:
@@ -304,6 +350,11 @@ def metrics_for(task: Task, convention: str = "default") -> dict[str, Metric]:
         )
     if task.kind == "emotions":
         return _emotion_metrics(task.emotions)
+    of_score = _metrics_of_score(task, convention)
+    return _class_metrics(task, of_score) if task.kind == "classification" else of_score
+
+
+def _metrics_of_score(task: Task, convention: str) -> dict[str, Metric]:
     if (task.minimum, task.maximum) == (-1.0, 1.0):
         if convention not in ("default", "mmsa"):
             raise DataError(
@@ -315,11 +366,14 @@ def metrics_for(task: Task, convention: str = "default") -> dict[str, Metric]:
 
 
 METRICS: dict[str, Metric] = {
+    **metrics_for(Task(kind="classification", class_values=(-3.0, 0.0, 3.0))),
+    **metrics_for(Task(kind="classification")),
     **_score_metrics(Task(), "default"),
     **{name: metric for name, metric in _sims_metrics("default").items() if name in ("accuracy_2", "accuracy_3", "f1")},
     **_emotion_metrics(IEMOCAP_EMOTIONS),
 }
-"""Every metric under the default convention, by name. On a -1..1 range `accuracy_5` has CH-SIMS's cuts (see `metrics_for`)."""
+"""Every metric under the default convention, by name. On a -1..1 range `accuracy_5` has CH-SIMS's cuts; for a model of classes `accuracy_7`
+and `accuracy_5` are made from the most probable class (see `metrics_for`)."""
 
 
 def _check(name: str, values: np.ndarray, ids: Sequence[str] | None) -> None:
@@ -341,7 +395,7 @@ _REMEDIES = {
 
 def compute_metrics(
     task: Task,
-    scores: Num[np.ndarray, "_ _"],
+    scores: Num[np.ndarray, "utterance answer"],
     labels: Num[np.ndarray, "_ _"],
     convention: str = "default",
     ids: Sequence[str] | None = None,
@@ -350,7 +404,7 @@ def compute_metrics(
 
     Args:
         task: what is predicted; decides which metrics there are.
-        scores: (utterance, label_dim), in the label's units, probabilities in 0..1 for emotions (see `Task.scores`).
+        scores: (utterance, answer_dim), in the label's units, probabilities in 0..1 for emotions (see `Task.answers`).
         labels: (utterance, label_dim), in the label's units, 0 or 1 for emotions.
         convention: key of `CONVENTIONS`.
         ids: utterance ids, for error messages.
@@ -369,17 +423,19 @@ def compute_metrics(
     (0.7, 1.0)
     """
     metrics = metrics_for(task, convention)
-    expected = (len(labels), task.label_dim)
-    if scores.shape != expected or labels.shape != expected or len(labels) == 0:
+    expected = ((len(labels), task.answer_dim), (len(labels), task.label_dim))
+    if (scores.shape, labels.shape) != expected or len(labels) == 0:
+        beside = "" if task.answer_dim == task.label_dim else ", the most probable class beside each score,"
         raise DataError(
-            f"Metrics need predictions and labels of one shape (utterances, {task.label_dim}) with at least one utterance; "
-            f"got predictions {scores.shape} and labels {labels.shape}. Compare the predictions with the split that they were made for."
+            f"Metrics need predictions of shape (utterances, {task.answer_dim}){beside} and labels of shape (utterances, {task.label_dim}) with "
+            f"at least one utterance; got predictions {scores.shape} and labels {labels.shape}. Compare the predictions with the split that "
+            "they were made for; those of a run by an earlier version are made anew with --store."
         )
     _check("prediction", scores, ids)
     _check("label", labels, ids)
     values = {name: metric.function(scores, labels) for name, metric in metrics.items()}
     if "correlation" in values:
-        _warn_if_constant(scores, labels)
+        _warn_if_constant(scores[:, :1], labels)
     undefined = [name for name, value in values.items() if np.isnan(value)]
     if undefined:
         logger.warning("%s undefined: the labels of all %d utterances are neutral.", ", ".join(undefined), len(labels))

@@ -68,7 +68,7 @@ class Task:
 
     Attributes:
         kind: `regression` (one score), `classification` (ordered classes; the reported score is the expected
-            value) or `emotions` (several yes/no labels).
+            value, and the most probable class is reported beside it) or `emotions` (several yes/no labels).
         minimum, maximum: the label's range, for regression and classification.
         class_values: the value that each class stands for, ascending, for classification.
         emotions: names of the binary labels, for emotions.
@@ -91,6 +91,11 @@ class Task:
         return len(self.emotions) if self.kind == "emotions" else 1
 
     @property
+    def answer_dim(self) -> int:
+        """Width of `answers`: a score a label, and for classification the most probable class beside it."""
+        return self.label_dim + (1 if self.kind == "classification" else 0)
+
+    @property
     def labels_in_words(self) -> str:
         """What a label is, such as "scores in -3..3" or "emotions happy, sad"; tasks that agree in it can share labels."""
         return "emotions " + ", ".join(self.emotions) if self.kind == "emotions" else f"scores in {self.minimum:g}..{self.maximum:g}"
@@ -110,6 +115,33 @@ class Task:
         if self.kind == "emotions":
             return prediction.unflatten(-1, (-1, 2)).softmax(dim=-1)[..., 1]
         return prediction
+
+    def answers(self, prediction: Float[Tensor, "batch head"]) -> Float[Tensor, "batch answer"]:
+        """All that metrics are made from: the scores, and for classification the value of the most probable class in a last column.
+
+        >>> Task(kind="classification").answers(torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 9.0]])).round().tolist()
+        [[3.0, 3.0]]
+        """
+        scores = self.scores(prediction)
+        if self.kind != "classification":
+            return scores
+        return torch.cat([scores, prediction.new_tensor(self.class_values)[prediction.argmax(dim=-1, keepdim=True)]], dim=-1)
+
+    def nearest_class(self, values: Float[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
+        """The index of the class whose value is nearest: what a label is trained as and scored as.
+
+        A value half-way between two classes falls to the even one where the classes are whole numbers (as rounding half to even does,
+        in which Acc-7 is published), and to the lower one otherwise.
+
+        >>> Task(kind="classification").nearest_class(torch.tensor([-0.5, 0.5, 1.5, 7.0])).tolist()  # 0, 0, 2, 3
+        [3, 3, 5, 6]
+        """
+        classes = torch.tensor(self.class_values, dtype=torch.float64, device=values.device)
+        middles, exact = (classes[1:] + classes[:-1]) / 2, values.to(torch.float64).contiguous()
+        lower, upper = torch.searchsorted(middles, exact), torch.searchsorted(middles, exact, right=True)
+        if any(value != round(value) for value in self.class_values):
+            return lower
+        return torch.where(classes[lower] % 2 == 0, lower, upper)
 
     def to_dict(self) -> dict[str, Any]:
         """The task as plain JSON values."""

@@ -34,6 +34,48 @@ def test_a_single_utterance_has_no_normalised_separation_and_finite_gradients():
     assert bool(torch.isfinite(common.grad).all() and torch.isfinite(private.grad).all())
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_utterances_have_no_alignment_and_finite_gradients(count):
+    common, private = (torch.randn(3, count, 8, requires_grad=True) for _ in range(2))
+    loss = separation_loss(common, private, torch.ones(3, count, dtype=torch.bool), "alignment")
+    loss.backward()
+    assert loss.item() == 0.0
+    assert not bool(common.grad.any() or private.grad.any())
+
+
+@pytest.mark.parametrize("width", [16, 128])
+@pytest.mark.parametrize("batch", [8, 64])
+def test_alignment_means_the_same_at_any_width_batch_and_scale(width, batch):
+    """Unrelated codes: 0 on average; equal ones: 1 for each of the products. What is padded away changes nothing."""
+    torch.manual_seed(0)
+    present = torch.ones(3, batch, dtype=torch.bool)
+    unrelated = [separation_loss(*torch.randn(2, 3, batch, width), present, "alignment").item() / 6 for _ in range(60)]
+    assert abs(np.mean(unrelated)) < 3 * np.std(unrelated) / 60**0.5
+    code = torch.randn(1, batch, width).expand(3, -1, -1)
+    assert separation_loss(code * 100, code, present, "alignment").item() == pytest.approx(6.0, rel=1e-4)
+    longer = torch.cat([code, torch.randn(3, 5, width)], dim=1)
+    with_absent = torch.cat([present, torch.zeros(3, 5, dtype=torch.bool)], dim=1)
+    assert separation_loss(longer, longer, with_absent, "alignment").item() == pytest.approx(6.0, rel=1e-4)
+
+
+def test_the_prediction_can_do_without_each_code():
+    model, batch = small_model(), random_batch()
+    whole = model(batch).prediction
+    names = ["without CIN", "without FIN", "without private codes", "without common codes"]
+    assert list(model.ablations) == [*names, *(f"without the guided code of {name}" for name in ("text", "vision", "audio"))]
+    seen = []
+    for parts in model.ablations.values():
+        with model.without(parts):
+            seen.append(model(batch).prediction)
+        assert not torch.allclose(seen[-1], whole, atol=1e-5)
+    torch.testing.assert_close(model(batch).prediction, whole)
+    with torch.no_grad():  # without FIN its weights change nothing
+        for parameter in model.fine.parameters():
+            parameter.mul_(2.0)
+        with model.without(model.ablations["without FIN"]):
+            torch.testing.assert_close(model(batch).prediction, seen[1])
+
+
 def test_normalised_separation_does_not_grow_with_the_codes_scale():
     common, private = torch.randn(3, 16, 8).double(), torch.randn(3, 16, 8).double()
     present = torch.ones(3, 16, dtype=torch.bool)

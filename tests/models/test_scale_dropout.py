@@ -5,7 +5,7 @@ import torch
 
 from multigrain.layers import projected_attention
 from multigrain.layers.multi_scale import ScaleAggregation, ScaleMean, draw_kept_scales
-from multigrain.models import build_model
+from multigrain.models import build_model, load
 from multigrain.models.mcmut import MultiScaleLayer
 from multigrain.schema import Batch, FeatureSpec, Task
 
@@ -42,16 +42,28 @@ def test_at_rate_one_training_starts_at_the_lowest_scale_and_ends_with_all():
     model = small_model(scale_dropout=1.0)
     batch = Batch.from_arrays(text=torch.randn(2, 5, 3), audio=torch.randn(2, 7, 4))
     with torch.no_grad():
+        model.set_progress(1.0)
         everything = model.eval()(batch).prediction
-        model.train().set_progress(1.0)
+        model.train()
         torch.testing.assert_close(model(batch).prediction, everything)
         model.set_progress(0.0)
         lowest = model(batch).prediction
+        torch.testing.assert_close(model.eval()(batch).prediction, lowest)  # validation runs no scales that are not trained yet
         assert not torch.allclose(everything, lowest, atol=1e-4)
         for stream in model.streams.values():
             for name, value in stream[1].crossmodal.named_parameters():
                 value[1] = 7.0 if "bias" in name else value[1] * 3  # the higher scale's weights
         torch.testing.assert_close(model(batch).prediction, lowest)
+
+
+@pytest.mark.parametrize("progress", [0.5, 0.9, 1.0])
+def test_a_checkpoint_predicts_with_the_scales_that_its_epoch_had(progress, tmp_path):
+    torch.manual_seed(0)
+    model = small_model(scale_dropout=1.0).eval()
+    model.set_progress(progress)
+    batch = Batch.from_arrays(text=torch.randn(2, 5, 3), audio=torch.randn(2, 7, 4))
+    model.save_pretrained(tmp_path)
+    torch.testing.assert_close(load(str(tmp_path)).predict(batch), model.predict(batch))
 
 
 def test_what_is_left_out_is_not_computed():

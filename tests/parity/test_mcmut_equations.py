@@ -8,7 +8,7 @@ import torch
 
 from multigrain import Batch, FeatureSpec, Task
 from multigrain.errors import RecipeError
-from multigrain.layers.position import sinusoidal_positions
+from multigrain.layers import position
 from multigrain.models import build_model
 from multigrain.models.mcmut_levels import needed_levels, source_levels
 
@@ -18,6 +18,19 @@ NO_DROPOUT = {"attention_dropout": 0.0, "hidden_dropout": 0.0, "residual_dropout
 NO_MULT_DROPOUT = {f"{name}_dropout": 0.0 for name in ("text", "hidden", "residual", "embedding", "output")} | {
     f"attention_dropout_{name}": 0.0 for name in ("text", "audio", "vision")
 }
+
+
+@pytest.fixture(autouse=True)
+def exact_positions(monkeypatch):
+    """The package's table is float32, as MulT's; here it is the transcription's own, in float64, so that all else can be compared to 1e-10."""
+    monkeypatch.setattr(position, "_tables", {})
+    monkeypatch.setattr(position, "_table", lambda time, dim, device: torch.from_numpy(positions(time, dim)))
+
+
+def test_the_table_of_positions_is_the_transcription(monkeypatch):
+    monkeypatch.undo()
+    for dim in (8, 16, 40):
+        np.testing.assert_allclose(position.sinusoidal_positions(50, dim, torch.zeros(1)).numpy(), positions(50, dim), atol=1e-5, rtol=0)
 
 
 def random_inputs(seed=0):
@@ -45,21 +58,40 @@ def perturbed(model, seed=1):
 # (c) an independent transcription -----------------------------------------------------------------------------------
 
 
-def asked_levels(interaction, level, num_layers, source_blocks, source_scales):
+def asked_levels(interaction, level, num_layers, source_blocks, source_scales, source_layers):
     """Section "Block Interaction Mechanism" and "Variants", as sets of source levels, written from the text."""
     if source_scales == "lowest":
         return [0]
     if interaction in ("dense", "global"):
-        return [j for j in range(level) if j <= source_blocks * (num_layers if interaction == "dense" else 1)]
+        return [j for j in range(level) if j <= source_blocks * (source_layers if interaction == "dense" else 1)]
     block = math.ceil(level / num_layers)
     is_first = level % num_layers == 1 or num_layers == 1
     if is_first:
-        return [num_layers * b for b in range(block) if b <= source_blocks]
+        return [source_layers * b for b in range(block) if b <= source_blocks]
     own = min(block, source_blocks)
-    first_of_block = num_layers * (own - 1) + 1
+    first_of_block = source_layers * (own - 1) + 1
     if interaction == "block":
         return [first_of_block]
-    return [first_of_block + offset for offset in range(level - (num_layers * (block - 1) + 1))]
+    return [first_of_block + offset for offset in range(level - (num_layers * (block - 1) + 1)) if offset < source_layers]
+
+
+def positions(length, dim):
+    """MulT's sinusoidal table, in its own words: positions from 1, sines in the first half, cosines in the second."""
+    half = dim // 2
+    frequencies = np.exp(-math.log(10000) / (half - 1) * np.arange(half))
+    angles = np.arange(1, length + 1)[:, None] * frequencies
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+
+def convolved(steps, weight):
+    """Eq. 1 with zeros beyond both ends, so that steps keep their number; `weight` is (out, in, kernel)."""
+    reach = weight.shape[2] // 2
+    result = np.zeros((len(steps), weight.shape[0]))
+    for step in range(len(steps)):
+        for offset in range(-reach, reach + 1):
+            if 0 <= step + offset < len(steps):
+                result[step] += weight[:, :, offset + reach] @ steps[step + offset]
+    return result
 
 
 def transcribed_mcmut(model, inputs):
@@ -80,8 +112,8 @@ def transcribed_mcmut(model, inputs):
         shares = np.exp(scores - scores.max())
         return shares / shares.sum()
 
-    def positions(states):  # the float32 table itself is checked by the parity with MulT's authors
-        return states * math.sqrt(states.shape[1]) + sinusoidal_positions(*states.shape, torch.zeros(1, dtype=torch.float64)).numpy()
+    def placed(states, factor=None):  # sqrt(d) is MulT's code's; Eq. 2 as printed has none
+        return states * (math.sqrt(states.shape[1]) if factor is None else factor) + positions(*states.shape)
 
     def feed_forward(states, name):
         return linear(np.maximum(linear(states, f"{name}.expand"), 0), f"{name}.contract")
@@ -99,9 +131,9 @@ def transcribed_mcmut(model, inputs):
         return answers @ weights[f"{name}.output_weight"][scale].T + weights[f"{name}.output_bias"][scale]
 
     def aggregate(candidates, name):  # the multi-scale attention over one step's candidates
-        result = np.zeros_like(candidates[0])
+        result = np.zeros_like(next(iter(candidates.values())))
         for step in range(len(result)):
-            labelled = np.stack([candidates[s][step] + weights[f"{name}.embedding"][s] for s in range(len(candidates))])
+            labelled = np.stack([answer[step] + weights[f"{name}.embedding"][scale] for scale, answer in candidates.items()])
             query, key, value = np.split(linear(labelled, f"{name}.in_projection"), 3, axis=-1)
             attended = np.zeros_like(labelled)
             for head in range(heads):
@@ -111,21 +143,21 @@ def transcribed_mcmut(model, inputs):
             result[step] = (labelled + linear(attended, f"{name}.out_projection")).mean(axis=0)
         return result
 
-    def layer(target, sources, name):
+    def layer(target, sources, name, num_scales):
         normalised = norm(target, f"{name}.target_norm")
-        answers = [norm(source, f"{name}.source_norm") for source in sources]
-        candidates = [crossmodal(normalised, answer, f"{name}.crossmodal", scale) for scale, answer in enumerate(answers)]  # Eq. 4
-        if len(candidates) == 1:
+        answers = {scale: norm(source, f"{name}.source_norm") for scale, source in sources.items()}
+        candidates = {scale: crossmodal(normalised, answer, f"{name}.crossmodal", scale) for scale, answer in answers.items()}  # Eq. 4
+        if num_scales == 1:
             aggregated = candidates[0]
         elif config.uses_scale_attention:
             aggregated = aggregate(candidates, f"{name}.aggregation")
         else:
-            aggregated = np.mean(candidates, axis=0)
+            aggregated = np.mean(list(candidates.values()), axis=0)
         residual = aggregated + normalised
         return residual + feed_forward(norm(residual, f"{name}.feed_forward_norm"), f"{name}.feed_forward")  # Eq. 5
 
     def summary(states, name):
-        states = positions(states)
+        states = placed(states)
         for index in range(config.num_summary_layers):
             at = f"{name}.layers.{index}"
             normalised = norm(states, f"{at}.target_norm")
@@ -141,31 +173,34 @@ def transcribed_mcmut(model, inputs):
         return norm(states, f"{name}.final_norm")
 
     blocks = config.num_blocks if isinstance(config.num_blocks, dict) else dict.fromkeys(FEATURES, config.num_blocks)
-    layers = 1 if config.interaction == "global" else config.layers_per_block
+    layers = config.layers_per_block if isinstance(config.layers_per_block, dict) else dict.fromkeys(FEATURES, config.layers_per_block)
+    depth = {name: blocks[name] * (1 if config.interaction == "global" else layers[name]) for name in FEATURES}
     predictions = []
     for utterance in range(2):
         low = {
-            name: positions(inputs[name][utterance] @ weights[f"projections.{name}.convolution.weight"][:, :, 0].T) for name in FEATURES
+            name: placed(
+                convolved(inputs[name][utterance], weights[f"projections.{name}.convolution.weight"]),
+                None if config.scales_low_level else 1.0,
+            )
+            for name in FEATURES
         }  # Eqs. 1-2
-        streams = {}
-        for target in FEATURES:
-            for source in FEATURES:
-                if target != source:
-                    streams[source, target] = {0: low[target]}
-        for level in range(1, 1 + max(blocks.values()) * layers):
-            for (source, target), levels in streams.items():
+        known = {}
+
+        def state(source, target, level, low=low, known=known):
+            """Z_{source -> target}^[level], from what it asks, whatever the order of levels is."""
+            if level == 0:
+                return low[target]
+            if (source, target, level) not in known:
+                asked = asked_levels(config.interaction, level, layers[target], blocks[source], config.source_scales, layers[source])
+                scales = [j for j in range(len(asked)) if f"scale {j}" not in model.left_out] or range(len(asked))
+                sources = {scale: state(target, source, asked[scale]) for scale in scales}
                 name = f"streams.{source}_to_{target}.{level - 1}"
-                if f"{name}.target_norm.weight" not in weights:
-                    continue  # no output depends on it
-                asked = asked_levels(config.interaction, level, config.layers_per_block, blocks[source], config.source_scales)
-                levels[level] = layer(levels[level - 1], [streams[target, source][j] for j in asked], name)
+                known[source, target, level] = layer(state(source, target, level - 1), sources, name, len(asked))
+            return known[source, target, level]
+
         lasts = []
         for target in (name for name in FEATURES if name in (config.targets or FEATURES)):
-            final = [
-                norm(streams[source, target][max(streams[source, target])], f"final_norms.{source}_to_{target}")
-                for source in FEATURES
-                if source != target
-            ]
+            final = [norm(state(source, target, depth[target]), f"final_norms.{source}_to_{target}") for source in FEATURES if source != target]
             lasts.append(summary(np.concatenate(final, axis=1), f"summary.{target}")[-1])
         fused = np.concatenate(lasts)
         hidden = linear(np.maximum(linear(fused, "head.first"), 0), "head.second") + fused
@@ -188,6 +223,11 @@ def transcribed_mcmut(model, inputs):
         {"num_blocks": {"text": 3, "audio": 1, "vision": 2}},
         {"num_blocks": {"text": 1, "audio": 3, "vision": 2}, "interaction": "local_dense", "layers_per_block": 3},
         {"num_blocks": {"text": 3, "audio": 1, "vision": 1}, "interaction": "dense", "targets": ("text",)},
+        {"layers_per_block": {"text": 3, "audio": 1, "vision": 2}},
+        {"layers_per_block": {"text": 1, "audio": 3, "vision": 2}, "num_blocks": {"text": 3, "audio": 2, "vision": 1}, "interaction": "local_dense"},
+        {"layers_per_block": {"text": 2, "audio": 1, "vision": 2}, "interaction": "dense"},
+        {"kernel_size": {"text": 1, "audio": 3, "vision": 5}},
+        {"scales_low_level": False},
     ],
     ids=str,
 )
@@ -196,6 +236,21 @@ def test_agrees_with_the_transcription_of_the_equations(settings):
     model, inputs = perturbed(build_model("mcmut", config, Task(), FEATURES)), random_inputs()
     prediction = model(double_batch(inputs)).prediction.detach().numpy()
     np.testing.assert_allclose(prediction, transcribed_mcmut(model, inputs), atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("uses_scale_attention", [True, False])
+@pytest.mark.parametrize("name", ["only scale 0", "without scale 0", "without scale 1", "without scale 2"])
+def test_ablations_agree_with_the_transcription_of_what_is_left(name, uses_scale_attention):
+    """Layers that would have no scale left keep what they have."""
+    config = {"width": 8, "num_heads": 2, "num_blocks": 3, "layers_per_block": 2, "num_summary_layers": 1, **NO_DROPOUT}
+    model = perturbed(build_model("mcmut", {**config, "uses_scale_attention": uses_scale_attention}, Task(), FEATURES))
+    inputs = random_inputs()
+    whole = model(double_batch(inputs)).prediction.detach().numpy()
+    with model.without(model.ablations[name]):
+        prediction = model(double_batch(inputs)).prediction.detach().numpy()
+        np.testing.assert_allclose(prediction, transcribed_mcmut(model, inputs), atol=1e-10, rtol=0)
+    assert np.abs(prediction - whole).max() > 1e-6
+    np.testing.assert_array_equal(model(double_batch(inputs)).prediction.detach().numpy(), whole)
 
 
 # (b) dense over scale 0 alone is MulT -------------------------------------------------------------------------------
@@ -266,7 +321,9 @@ def test_levels_that_no_output_reads_are_not_built():
     ("settings", "message"),
     [
         ({"num_heads": 3}, r"mcmut has num_heads = 3; expected a number that divides width \(40\)"),
-        ({"num_blocks": 0}, "num_blocks = 0; expected at least 1 everywhere"),
+        ({"num_blocks": 0}, "num_blocks = 0; expected at least 1. Change"),
+        ({"layers_per_block": {"text": 2, "audio": 0}}, "layers_per_block = .* expected at least 1 everywhere"),
+        ({"layers_per_block": {"smell": 2}}, "expected a number, or numbers for some of"),
         ({"num_blocks": {"text": 2}}, "expected a number for audio too"),
         ({"targets": ()}, "targets = .*expected one or more of"),
         ({"attention_dropout": 1.0}, "attention_dropout = 1.0; expected a rate"),

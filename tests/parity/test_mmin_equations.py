@@ -211,8 +211,28 @@ def rows_of(utterances, name, form):
     return rows
 
 
+def unbiased_hsic(first, second):
+    """Song et al. 2012, Eq. 5, with linear kernels: tr(KL) + 1'K1 1'L1 / ((n-1)(n-2)) - 2/(n-2) 1'KL1 over n(n-3), both with zero diagonals."""
+    n = len(first)
+    first, second = (np.array([[0.0 if i == j else float(rows[i] @ rows[j]) for j in range(n)] for i in range(n)]) for rows in (first, second))
+    one = np.ones(n)
+    cross = (one @ first @ one) * (one @ second @ one) / ((n - 1) * (n - 2))
+    return (np.trace(first @ second) + cross - 2 / (n - 2) * (one @ first @ second @ one)) / (n * (n - 3))
+
+
+def alignment(first, second):
+    """The ratio of Kornblith et al. 2019 over the rows that both have."""
+    both = [row for row in first if row in second]
+    if len(both) < 4:
+        return 0.0
+    first, second = [first[row] for row in both], [second[row] for row in both]
+    return unbiased_hsic(first, second) / math.sqrt(unbiased_hsic(first, first) * unbiased_hsic(second, second))
+
+
 def squares(first, second, form):
     """||first^T second||_F^2, entry by entry; its mean entry in the normalised form."""
+    if form == "alignment":
+        return alignment(first, second)
     total = 0.0
     for i in range(8):
         for j in range(8):
@@ -263,7 +283,7 @@ def test_prediction_agrees_with_the_transcription(modalities, settings):
                 np.testing.assert_allclose(output.representations[f"{kind}_{name}"][row].detach().numpy(), code, atol=1e-9, rtol=0)
 
 
-@pytest.mark.parametrize("form", ["literal", "normalised"])
+@pytest.mark.parametrize("form", ["literal", "normalised", "alignment"])
 def test_the_four_terms_of_the_loss_agree_with_the_transcription(form):
     weights = {"separation_weight": 0.7, "adversarial_weight": 0.2, "private_weight": 0.4}
     model, inputs = small_model(separation=form, **weights), random_inputs()
@@ -276,6 +296,7 @@ def test_the_four_terms_of_the_loss_agree_with_the_transcription(form):
     sentiment = sum((prediction[row, 0] - label) ** 2 for row, label in enumerate(LABELS)) / len(LABELS)
     assert set(output.losses) == {"separation", "adversarial", "private"}
     assert output.losses["separation"].item() == pytest.approx(0.7 * separation, abs=1e-9, rel=1e-12)
+    assert separation != 0.0
     assert output.losses["adversarial"].item() == pytest.approx(0.2 * adversarial, abs=1e-9)
     assert output.losses["private"].item() == pytest.approx(0.4 * private, abs=1e-9)
     task_term = (output.prediction - batch.label).square().mean()

@@ -12,7 +12,7 @@ from multigrain.schema import Task
 
 def metrics_by_store(
     task: Task,
-    scores: Float[np.ndarray, "utterance label"],
+    answers: Float[np.ndarray, "utterance answer"],
     labels: Float[np.ndarray, "utterance label"],
     ids: Sequence[str],
     stores: Sequence[str],
@@ -22,7 +22,8 @@ def metrics_by_store(
 
     Args:
         task: common to all of them.
-        scores, labels: in its units.
+        answers: as `Task.answers` gives them.
+        labels: in its units.
         ids: `STORE/ID` each.
         stores: their names; empty for a run on a single store.
         convention: key of `multigrain.metrics.CONVENTIONS`.
@@ -31,6 +32,6 @@ def metrics_by_store(
         Store -> metric -> value, unrounded; a store that none of the utterances is of is left out.
     """
     return {
-        store: compute_metrics(task, scores[rows], labels[rows], convention, [ids[row] for row in rows])
+        store: compute_metrics(task, answers[rows], labels[rows], convention, [ids[row] for row in rows])
         for store, rows in rows_by_store(ids, stores).items()
     }

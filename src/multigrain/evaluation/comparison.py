@@ -6,6 +6,7 @@ All runs of a comparison were trained and are measured on the same store, so tha
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import nan
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -125,7 +126,7 @@ def summarise(
     from multigrain.data.store import Store
 
     opened = Store.open(Path(store)) if isinstance(store, (str, Path)) else store
-    task = next(iter(completed.values()))[0].task
+    task = _common_task([runs[0].task for runs in completed.values()])
     names = _metric_names(task, convention, metrics)
     predictions = {name: [run.predictions(split) for run in runs] for name, runs in completed.items()}
     chosen = reference if reference is not None and reference in completed else list(completed)[-1]
@@ -149,6 +150,11 @@ def summarise(
         baseline=None if baseline is None else baseline.name,
         failures=tuple(failures),
     )
+
+
+def _common_task(tasks: Sequence[Task]) -> Task:
+    """The task whose metrics the table shows: that of the classes where one of the models has any."""
+    return next((task for task in tasks if task.kind == "classification"), tasks[0])
 
 
 def _oracle(store: "Store | JointStore", split: str) -> dict[str, float] | None:
@@ -175,8 +181,8 @@ def _row(
     metrics: Sequence[str],
     dataset: str,
 ) -> ModelRow:
-    scored = [_scores(run, task, convention) for run in predictions[name]]
-    values = {metric: tuple(score[metric] for score in scored) for metric in metrics}
+    scored = [_scores(run, own.task, convention) for run, own in zip(predictions[name], runs, strict=True)]
+    values = {metric: tuple(score.get(metric, score.get(metric.removesuffix("_expected"), nan)) for score in scored) for metric in metrics}
     chosen = {metric: definition for metric, definition in metrics_for(task, convention).items() if metric in metrics}
     seconds = [run.results["seconds_per_epoch"] for run in runs if run.results.get("seconds_per_epoch") is not None]
     model = str(runs[0].results.get("model", runs[0].run.get("model")))
@@ -197,7 +203,7 @@ def _row(
 def _scores(predictions: Predictions, task: Task, convention: str) -> dict[str, float]:
     if predictions.labels is None:
         raise DataError("The split compared on has no labels. Compare the runs on a split that has labels.")
-    return compute_metrics(task, predictions.scores, predictions.labels, convention, predictions.ids)
+    return compute_metrics(task, predictions.answers, predictions.labels, convention, predictions.ids)
 
 
 def published_results(model: str, dataset: str) -> tuple[PaperResult, ...]:

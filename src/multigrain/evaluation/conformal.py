@@ -298,6 +298,7 @@ def predictions_by_subset(model: "MultimodalModel", split: "BatchableSplit") -> 
                 groups=tuple(predictions.groups[row] for row in rows),
                 labels=predictions.labels[rows],
                 scores=predictions.scores[rows],
+                classes=None if predictions.classes is None else predictions.classes[rows],
             )
             found.append((condition.modalities, chosen))
     return found

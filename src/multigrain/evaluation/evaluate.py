@@ -58,7 +58,7 @@ class RunFacts:
         """The run's own predictions on a split.
 
         Raises:
-            DataError: the run has none for that split.
+            DataError: the run has none for that split, or they are an earlier version's and lack the classes.
         """
         path = self.folder / "predictions" / f"{split}.csv"
         if not path.is_file():
@@ -67,7 +67,13 @@ class RunFacts:
                 f"The run {self.folder} holds no predictions for the split {split!r}; it has {there or 'none at all'}. "
                 "Name one of these, or give the store with --store to predict afresh."
             )
-        return read_predictions(path)
+        predictions = read_predictions(path)
+        if self.task.kind == "classification" and predictions.classes is None:
+            raise DataError(
+                f"{path} holds scores but no column 'class', without which there is no accuracy over the classes that this run was trained on: "
+                "it was written by an earlier version. Predict afresh with --store STORE, or train the run again."
+            )
+        return predictions
 
 
 def read_run(run_folder: str | os.PathLike[str]) -> RunFacts:
@@ -148,7 +154,7 @@ def evaluate_stores_of_run(run_folder: str | os.PathLike[str], split: str = "tes
     task, predictions = facts.task, facts.predictions(split)
     if predictions.labels is None:
         raise DataError(f"The split {split!r} has no labels, so there is nothing to score against. Evaluate a labelled split.")
-    return metrics_by_store(task, predictions.scores, predictions.labels, predictions.ids, names, convention)
+    return metrics_by_store(task, predictions.answers, predictions.labels, predictions.ids, names, convention)
 
 
 def score(task: Task, predictions: Predictions, split: str, convention: str) -> dict[str, float]:
@@ -159,7 +165,7 @@ def score(task: Task, predictions: Predictions, split: str, convention: str) -> 
     """
     if predictions.labels is None:
         raise DataError(f"The split {split!r} has no labels, so there is nothing to score against. Evaluate a labelled split.")
-    return compute_metrics(task, predictions.scores, predictions.labels, convention, predictions.ids)
+    return compute_metrics(task, predictions.answers, predictions.labels, convention, predictions.ids)
 
 
 def open_model_and_store(

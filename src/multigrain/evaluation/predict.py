@@ -1,7 +1,7 @@
 """Predictions of a model on a split, and the CSV file that keeps them.
 
-`predictions/SPLIT.csv` has one row an utterance: `id`, `group`, `label`, `score`; for emotions `label_happy`,
-`score_happy` and so on. Numbers are the shortest text that reads back as the same float32.
+`predictions/SPLIT.csv` has one row an utterance: `id`, `group`, `label`, `score`; for classes also `class`, the value of the most probable
+one; for emotions `label_happy`, `score_happy` and so on. Numbers are the shortest text that reads back as the same float32.
 """
 
 import csv
@@ -35,12 +35,19 @@ class Predictions:
         groups: their videos or speakers.
         labels: (utterance, label_dim) float32, or None when the split has no labels.
         scores: (utterance, label_dim) float32, in the label's units (see `Task.scores`).
+        classes: (utterance, 1) float32, the value of the most probable class; None for a model that has no classes.
     """
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     labels: Float[np.ndarray, "utterance label"] | None
     scores: Float[np.ndarray, "utterance label"]
+    classes: Float[np.ndarray, "utterance 1"] | None = None
+
+    @property
+    def answers(self) -> Float[np.ndarray, "utterance answer"]:
+        """What metrics are made from (see `Task.answers`): the scores, with the classes beside them where there are any."""
+        return self.scores if self.classes is None else np.concatenate([self.scores, self.classes], axis=1)
 
 
 def predict_split(model: "MultimodalModel", split: "BatchableSplit", *, batch_utterances: int = 64, alter: Alteration | None = None) -> Predictions:
@@ -55,13 +62,14 @@ def predict_split(model: "MultimodalModel", split: "BatchableSplit", *, batch_ut
     modalities = tuple(name for name in model.features if name in split.modalities)
     longest = np.stack([split.lengths(name) for name in modalities]).max(axis=0) if modalities else np.zeros(len(split))
     order = np.argsort(longest, kind="stable")
-    scores = np.empty((len(split), model.task.label_dim), dtype=np.float32)
+    answers = np.empty((len(split), model.task.answer_dim), dtype=np.float32)
     for start in range(0, len(split), batch_utterances):
         indices = order[start : start + batch_utterances]
         batch = split.batch(indices.tolist(), modalities)
-        scores[indices] = model.predict(batch if alter is None else alter(batch, indices)).cpu().numpy()
+        answers[indices] = model.answer(batch if alter is None else alter(batch, indices)).cpu().numpy()
     labels = None if split.labels is None else split.labels.numpy().astype(np.float32)
-    return Predictions(ids=tuple(split.ids), groups=tuple(split.groups), labels=labels, scores=scores)
+    scores, classes = np.split(answers, [model.task.label_dim], axis=1)
+    return Predictions(ids=tuple(split.ids), groups=tuple(split.groups), labels=labels, scores=scores, classes=classes if classes.shape[1] else None)
 
 
 def _columns(prefix: str, task: Task) -> list[str]:
@@ -81,10 +89,11 @@ def write_predictions(path: str | os.PathLike[str], predictions: Predictions, ta
     beside = target.with_name(target.name + ".part")
     with open(beside, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", "group", *_columns("label", task), *_columns("score", task)])
+        last = [] if predictions.classes is None else ["class"]
+        writer.writerow(["id", "group", *_columns("label", task), *_columns("score", task), *last])
         for index, (name, group) in enumerate(zip(predictions.ids, predictions.groups, strict=True)):
             labels = [""] * task.label_dim if predictions.labels is None else _texts(predictions.labels[index])
-            writer.writerow([name, group, *labels, *_texts(predictions.scores[index])])
+            writer.writerow([name, group, *labels, *_texts(predictions.answers[index])])
     os.replace(beside, target)
 
 
@@ -113,8 +122,13 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
         )
     _check_widths(source, rows)
     actual = None if all(row[labels[0]] == "" for row in rows[1:]) else _numbers(source, rows, labels)
+    classes = [index for index, name in enumerate(header) if name == "class"]
     return Predictions(
-        ids=tuple(row[0] for row in rows[1:]), groups=tuple(row[1] for row in rows[1:]), labels=actual, scores=_numbers(source, rows, scores)
+        ids=tuple(row[0] for row in rows[1:]),
+        groups=tuple(row[1] for row in rows[1:]),
+        labels=actual,
+        scores=_numbers(source, rows, scores),
+        classes=_numbers(source, rows, classes) if classes else None,
     )
 
 

@@ -126,7 +126,7 @@ def _labels(run: Predictions) -> Float[np.ndarray, "utterance label"]:
 
 
 def _statistics(metric: Metric, run: Predictions) -> Float[np.ndarray, "utterance statistic"]:
-    return metric.statistics(run.scores.astype(np.float64), _labels(run).astype(np.float64))
+    return metric.statistics(run.answers.astype(np.float64), _labels(run).astype(np.float64))
 
 
 def _counts(generator: np.random.Generator, resamples: int, choices: int, draws: int) -> Float[np.ndarray, "resample choice"]:

@@ -236,11 +236,11 @@ def _climb_natively(parts: list[_Part]) -> list[Tensor]:
 
 
 class PositionalInput(nn.Module):
-    """`drop(sqrt(dim) * x + positions)`: what enters a stack."""
+    """`drop(sqrt(dim) * x + positions)`: what enters a stack, as in MulT's code; no equation of MulT or MCMuT has the factor."""
 
-    def __init__(self, dim: int, *, dropout: float = 0.0):
+    def __init__(self, dim: int, *, dropout: float = 0.0, is_scaled: bool = True):
         super().__init__()
-        self.scale = dim**0.5
+        self.scale = dim**0.5 if is_scaled else 1.0
         self.dropout = Dropout(dropout)
 
     def forward(self, states: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch time dim"]:

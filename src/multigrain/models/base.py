@@ -7,7 +7,8 @@ below with a default; there is never a second training loop.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -150,6 +151,8 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
             {name: InputNormaliser(spec, normalise=normalise, clip=clip) for name, spec in self.features.items() if spec.pooling is None}
         )
         self.text_encoder: TextEncoder | None = None
+        self.left_out: frozenset[str] = frozenset()
+        """Parts that the model predicts without; see `without`."""
         self.loaded_from: Path | None = None
         """The folder of the checkpoint whose weights these are, as it was found or fetched; None for a model that was built."""
 
@@ -170,6 +173,20 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
     def has_sparse_attention(self) -> bool:
         """Whether attention weights can be exactly zero, so that their share is worth showing."""
         return False
+
+    @property
+    def ablations(self) -> dict[str, frozenset[str]]:
+        """What a trained model can be asked to predict without, from the same weights: a name such as "without scale 1" -> parts left out."""
+        return {}
+
+    @contextmanager
+    def without(self, parts: frozenset[str]) -> Iterator[None]:
+        """Within it the model predicts without these parts of its `ablations`."""
+        before, self.left_out = self.left_out, parts
+        try:
+            yield
+        finally:
+            self.left_out = before
 
     def set_progress(self, progress: float) -> None:
         """Called before each training step with the share of training done, 0..1 (schedules inside a model)."""
@@ -245,14 +262,18 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         table, rows = self.text_encoder.reader.pieces.split([transcript.split() for transcript in transcripts]), np.arange(len(transcripts))
         return Batch(text=table.sequence(rows), tokens=table.tokens(rows), ids=tuple(map(str, rows)))
 
-    @torch.no_grad()
     def predict(self, batch: Batch) -> Float[Tensor, "batch label"]:
         """Scores in the label's own units (see `Task.scores`), without dropout and without gradients."""
+        return self.answer(batch)[:, : self.task.label_dim]
+
+    @torch.no_grad()
+    def answer(self, batch: Batch) -> Float[Tensor, "batch answer"]:
+        """Scores as `predict` gives them, and for a model of classes the value of the most probable one beside (see `Task.answers`)."""
         was_training = self.training
         self.eval()
         try:
             device = next(iter(self.parameters())).device
-            return self.task.scores(self(batch.to(device)).prediction.float())
+            return self.task.answers(self(batch.to(device)).prediction.float())
         finally:
             self.train(was_training)
 

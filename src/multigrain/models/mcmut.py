@@ -3,12 +3,15 @@
 For each unordered pair of modalities two streams grow in step: Z_{beta->alpha} (alpha asks, beta answers) and
 Z_{alpha->beta}. Level i of one attends levels j < i of the other:
 
-    X^_m = Conv1D(X_m);  Z_m^[0] = sqrt(d) X^_m + PE(T_m)                                     (Eqs. 1-2)
-    H^[i] = { CM(LN(Z_{beta->alpha}^[i-1]), LN(Z_{alpha->beta}^[j])) }_j                      (Eqs. 3-4)
+    X^_m = Conv1D(X_m, k_m);  Z_m^[0] = X^_m + PE(T_m)                                        (Eqs. 1-2)
+    H^[i] = { CM(Z_{beta->alpha}^[i-1], Z_{alpha->beta}^[j]) }_j                              (Eqs. 3-4)
     A^[i] = multi-scale attention over H^[i]
     R = A^[i] + LN(Z_{beta->alpha}^[i-1]);  Z_{beta->alpha}^[i] = R + f(LN(R))                (Eq. 5)
 
 Which j: see `mcmut_levels.source_levels` (blocks of one multi-scale layer and L-1 single-scale layers; three variants).
+
+Two things stand beside the equations as printed, both as in MulT's code: X^ is multiplied by sqrt(d) before positions are added, and what enters
+CM passes a layer norm first (Eqs. 3-4 have none; Eq. 5's residual is LN(Z_{beta->alpha}^[i-1])).
 
 Source: Ma, Yao, Liang and Liu, "Multi-scale Cooperative Multimodal Transformers for Multimodal Sentiment Analysis in
 Videos", AAAI 2023. What the paper leaves open is decided in docs/decisions/mcmut-open-points.md.
@@ -16,7 +19,7 @@ Videos", AAAI 2023. What the paper leaves open is decided in docs/decisions/mcmu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, cast
+from typing import ClassVar, Literal, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -31,9 +34,9 @@ from multigrain.layers.native.layer import LayerCall, Rates, is_native, layer_ca
 from multigrain.layers.temporal_projection import TemporalProjection
 from multigrain.layers.transformer import PositionalInput, Reading, TransformerSettings, TransformerStack, read_together
 from multigrain.models.base import MultimodalModel, Paper, PaperResult
-from multigrain.models.mcmut_levels import Interaction, SourceScales, needed_levels, reverse, source_levels, stream_depth
-from multigrain.models.settings import directions, require, require_heads, require_rates, require_targets
-from multigrain.schema import MODALITIES, Batch, FeatureSpec, ModalitySequence, ModelOutput, Task
+from multigrain.models.mcmut_levels import Interaction, SourceScales, level_turn, needed_levels, reverse, source_levels, stream_depth
+from multigrain.models.settings import directions, number_for, require, require_heads, require_per_modality, require_rates, require_targets
+from multigrain.schema import Batch, FeatureSpec, ModalitySequence, ModelOutput, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +47,18 @@ class MCMuTConfig:
         width: d, the common width of the modalities.
         num_heads: attention heads; divides width.
         num_blocks: B, blocks of a stream; or one number per modality, as `{text: 4, audio: 2, vision: 2}`.
-        layers_per_block: L.
+        layers_per_block: L; or one number per modality.
         interaction: `block` is MCMuT; `dense`, `local_dense` and `global` are the paper's variants.
         source_scales: `all`, or `lowest`: attend level 0 alone, which makes `dense` a MulT.
         uses_scale_attention: weigh scales by attention; otherwise their plain mean.
         targets: the modalities whose streams are read for the prediction; None for all that the data has.
+        scales_low_level: multiply X^ of Eq. 2 by sqrt(d), as MulT's code does; False is the equation as printed.
         num_summary_layers: layers of the self-attention stack over each target's concatenated streams.
-        kernel_size: of the convolution over time, odd.
+        kernel_size: k of Eq. 1, of the convolution over time, odd; or one per modality, as `{text: 1, audio: 3, vision: 3}`.
         attention_dropout: on all attention weights (0.2 in the paper).
         scale_dropout: probability that a scale above the lowest is left out of a layer, for an utterance, in training; it stays for
-            three quarters of the training and then falls linearly to 0. 0 as in the paper; at 1 those quarters train as MulT does, and
-            what is left out is not computed.
+            three quarters of the training and then falls linearly to 0. 0 as in the paper; at 1 those quarters train, and are validated,
+            with the lowest scale alone, and what is left out is not computed.
         query_key_gain: factor on the initial query and key projections of crossmodal attention; above 1, steps are told apart from
             the start, and matching by content is found sooner (docs/decisions/planted-experiments.md).
         hidden_dropout: inside feed-forward layers, after the ReLU (0.1 in the paper: "full-connection layers").
@@ -65,13 +69,14 @@ class MCMuTConfig:
     width: int = 40
     num_heads: int = 5
     num_blocks: int | dict[str, int] = 4
-    layers_per_block: int = 3
+    layers_per_block: int | dict[str, int] = 3
     interaction: Interaction = "block"
     source_scales: SourceScales = "all"
     uses_scale_attention: bool = True
     targets: tuple[str, ...] | None = None
+    scales_low_level: bool = True
     num_summary_layers: int = 3
-    kernel_size: int = 1
+    kernel_size: int | dict[str, int] = 1
     attention_dropout: float = 0.2
     scale_dropout: float = 0.0
     query_key_gain: float = 1.0
@@ -84,28 +89,32 @@ class MCMuTConfig:
     def __post_init__(self) -> None:
         """Checks every value."""
         require_heads("mcmut", self.width, self.num_heads)
-        blocks = self.num_blocks if isinstance(self.num_blocks, dict) else dict.fromkeys(MODALITIES, self.num_blocks)
-        require(set(blocks) <= set(MODALITIES), "mcmut", "num_blocks", self.num_blocks, f"a number, or numbers for {list(MODALITIES)}")
-        require(min(blocks.values(), default=0) >= 1, "mcmut", "num_blocks", self.num_blocks, "at least 1 everywhere")
-        require(self.layers_per_block >= 1, "mcmut", "layers_per_block", self.layers_per_block, "at least 1")
+        require_per_modality("mcmut", "num_blocks", self.num_blocks, lambda number: number >= 1, "at least 1")
+        require_per_modality("mcmut", "layers_per_block", self.layers_per_block, lambda number: number >= 1, "at least 1")
+        require_per_modality("mcmut", "kernel_size", self.kernel_size, lambda number: number % 2 == 1 and number > 0, "an odd number")
         require(self.num_summary_layers >= 1, "mcmut", "num_summary_layers", self.num_summary_layers, "at least 1")
-        require(self.kernel_size % 2 == 1 and self.kernel_size > 0, "mcmut", "kernel_size", self.kernel_size, "an odd number")
         require(self.query_key_gain > 0.0, "mcmut", "query_key_gain", self.query_key_gain, "a positive number")
         require_targets("mcmut", self.targets)
         rates = {name: getattr(self, name) for name in self.__dataclass_fields__ if name.endswith("dropout") and name != "scale_dropout"}
         require_rates("mcmut", rates)
         require(0.0 <= self.scale_dropout <= 1.0, "mcmut", "scale_dropout", self.scale_dropout, "a probability")
 
-    def blocks(self, modality: str) -> int:
-        """B of the streams whose target is `modality`."""
-        if isinstance(self.num_blocks, dict):
-            require(modality in self.num_blocks, "mcmut", "num_blocks", self.num_blocks, f"a number for {modality} too")
-            return self.num_blocks[modality]
-        return self.num_blocks
+    def of(self, setting: Literal["num_blocks", "layers_per_block", "kernel_size"], modality: str) -> int:
+        """A setting that may have a number per modality; of blocks and layers, that of the streams whose target it is."""
+        return number_for("mcmut", setting, getattr(self, setting), modality)
 
     def depth(self, modality: str) -> int:
         """Levels above the low-level one of the streams whose target is `modality`."""
-        return stream_depth(self.interaction, self.blocks(modality), self.layers_per_block)
+        return stream_depth(self.interaction, self.of("num_blocks", modality), self.of("layers_per_block", modality))
+
+    def asked_levels(self, stream: str) -> dict[int, tuple[int, ...]]:
+        """Level of a stream such as "audio_to_text" -> the levels of the reverse stream that it asks."""
+        source, _, target = stream.partition("_to_")
+        layers, source_layers = self.of("layers_per_block", target), self.of("layers_per_block", source)
+        return {
+            level: source_levels(self.interaction, level, layers, self.depth(source), self.source_scales, source_layers)
+            for level in range(1, self.depth(target) + 1)
+        }
 
 
 class MultiScaleLayer(nn.Module):
@@ -118,7 +127,7 @@ class MultiScaleLayer(nn.Module):
         self.crossmodal = MultiScaleAttention(
             config.width, config.num_heads, num_scales, dropout=config.attention_dropout, query_key_gain=config.query_key_gain
         )
-        self.scale_dropout = config.scale_dropout
+        self.scale_dropout, self.left_out = config.scale_dropout, frozenset[int]()
         self.aggregation: nn.Module = ScaleMean()
         if num_scales > 1 and config.uses_scale_attention:
             self.aggregation = ScaleAggregation(config.width, config.num_heads, num_scales, dropout=config.attention_dropout)
@@ -128,8 +137,8 @@ class MultiScaleLayer(nn.Module):
 
     @property
     def has_lowest_only(self) -> bool:
-        """Whether scale dropout leaves every higher scale of every utterance out."""
-        return self.training and self.scale_dropout >= 1.0
+        """Whether scale dropout leaves every higher scale of every utterance out, in validation too: they are not trained yet."""
+        return self.scale_dropout >= 1.0
 
     def forward(
         self, target: Float[Tensor, "batch target dim"], sources: list[Tensor], bias: AttentionBias, *, with_weights: bool = False
@@ -139,17 +148,21 @@ class MultiScaleLayer(nn.Module):
             sources = sources[:1]  # those left out need not be computed
         if not with_weights and self.is_native(target, sources, bias):
             return native_layers([target, *sources], [self.native_call(0, range(1, 1 + len(sources)), bias, len(target))])[0], None
-        kept = self._draw_kept_scales(len(sources), target.shape[0], target.device)
+        kept = self._kept_scales(len(sources), target.shape[0], target.device)
         normalised = self.target_norm(target)
         candidates, weights = self.crossmodal(normalised, sources, bias, source_norm=self.source_norm, with_weights=with_weights)  # Eqs. 3-4
         aggregated = candidates[0] if self.crossmodal.num_scales == 1 else self.aggregation(candidates, kept)  # multi-scale attention, or the mean
         residual = self.residual_dropout.add_to(normalised, aggregated)
         return self.feed_forward.add_to(residual, self.feed_forward_norm, self.residual_dropout), weights  # Eq. 5
 
-    def _draw_kept_scales(self, scales: int, batch: int, device: torch.device) -> Tensor | None:
-        """Which scales are used, where scale dropout leaves any out."""
-        is_drawn = self.training and self.scale_dropout > 0.0 and not self.has_lowest_only and self.crossmodal.num_scales > 1
-        return draw_kept_scales(scales, batch, self.scale_dropout, device) if is_drawn else None
+    def _kept_scales(self, scales: int, batch: int, device: torch.device) -> Tensor | None:
+        """Which scales are used, where scale dropout or an ablation leaves any out; an ablation leaves the last one that a layer has."""
+        if self.training and self.scale_dropout > 0.0 and not self.has_lowest_only and self.crossmodal.num_scales > 1:
+            return draw_kept_scales(scales, batch, self.scale_dropout, device)
+        kept = [scale not in self.left_out for scale in range(scales)]
+        if all(kept) or not any(kept):
+            return None
+        return torch.tensor(kept, device=device).unsqueeze(1).repeat(1, batch)
 
     def is_native(self, target: Tensor, sources: list[Tensor], bias: AttentionBias) -> bool:
         """Whether this can be computed by the compiled layer."""
@@ -173,7 +186,7 @@ class MultiScaleLayer(nn.Module):
             adds_to_normalised=True,
             allowed=bias.allowed,
             present=bias.present,
-            kept=self._draw_kept_scales(len(sources), batch, torch.device("cpu")),
+            kept=self._kept_scales(len(sources), batch, torch.device("cpu")),
             asking=bias.asking,
         )
 
@@ -205,22 +218,20 @@ class MCMuT(MultimodalModel):
         outputs = tuple(f"{source}_to_{target}" for target, sources in self.sources.items() for source in sources)
         streams = tuple(f"{source}_to_{target}" for source in self.features for target in self.features if source != target)
         depths = {stream: config.depth(stream.partition("_to_")[2]) for stream in streams}
-        self.asks = {
-            stream: {
-                level: source_levels(config.interaction, level, config.layers_per_block, depths[reverse(stream)], config.source_scales)
-                for level in range(1, depths[stream] + 1)
-            }
-            for stream in streams
-        }
+        self.asks = {stream: config.asked_levels(stream) for stream in streams}
         needed = needed_levels(outputs, self.asks, depths)
         lowest = {stream: {level: asked[:1] for level, asked in levels.items()} for stream, levels in self.asks.items()}
         self.needed_by_lowest = needed_levels(outputs, lowest, depths)
         self.skips_parameters = config.scale_dropout >= 1.0
+        if config.scale_dropout > 0.0:  # a checkpoint of an epoch without the higher scales predicts without them
+            self.register_buffer("scale_dropout", torch.tensor(config.scale_dropout))
+            self.register_load_state_dict_post_hook(_read_scale_dropout)
+        self.current_scale_dropout = config.scale_dropout  # what the buffer holds; a GPU would have to be waited for to read it
         self.projections = nn.ModuleDict(
-            {name: TemporalProjection(spec.dim, config.width, kernel_size=config.kernel_size) for name, spec in self.features.items()}
+            {name: TemporalProjection(spec.dim, config.width, kernel_size=config.of("kernel_size", name)) for name, spec in self.features.items()}
         )
         self.text_dropout = Dropout(config.text_dropout)
-        self.low_level_input = PositionalInput(config.width, dropout=config.embedding_dropout)
+        self.low_level_input = PositionalInput(config.width, dropout=config.embedding_dropout, is_scaled=config.scales_low_level)
         self.streams = nn.ModuleDict(
             {
                 stream: nn.ModuleList(MultiScaleLayer(config, len(self.asks[stream][level])) for level in sorted(needed[stream]))
@@ -266,9 +277,17 @@ class MCMuT(MultimodalModel):
 
     def set_progress(self, progress: float) -> None:
         """Lets the higher scales in over the last quarter of training."""
-        for layers in self._layers.values():
-            for layer in layers:
-                cast(MultiScaleLayer, layer).scale_dropout = self.config.scale_dropout * min(1.0, 4.0 * (1.0 - progress))
+        if self.config.scale_dropout > 0.0:
+            self.current_scale_dropout = self.config.scale_dropout * min(1.0, 4.0 * (1.0 - progress))
+            cast(Tensor, self.scale_dropout).fill_(self.current_scale_dropout)
+
+    @property
+    def ablations(self) -> dict[str, frozenset[str]]:
+        """Only the lowest scale, and each one left out, in all layers that ask several."""
+        scales = [f"scale {number}" for number in range(max(len(asked) for levels in self.asks.values() for asked in levels.values()))]
+        if len(scales) == 1:
+            return {}
+        return {"only scale 0": frozenset(scales[1:]), **{f"without {scale}": frozenset({scale}) for scale in scales}}
 
     def _low_level(self, name: str, sequence: ModalitySequence) -> Tensor:
         features = self.text_dropout(sequence.features) if name == "text" else sequence.features
@@ -278,6 +297,7 @@ class MCMuT(MultimodalModel):
         self, low_level: dict[str, Tensor], biases: dict[str, AttentionBias], with_attention: bool
     ) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
         """The last level of every stream; all layers in one call where they are compiled."""
+        self._tell_layers_what_is_left_out()
         states = list(low_level.values())
         attention: dict[str, list[Tensor]] = {}
         steps, tops = self._plan(list(low_level))
@@ -297,21 +317,30 @@ class MCMuT(MultimodalModel):
                 attention.setdefault(step.stream, []).append(weights)
         return {stream: states[top] for stream, top in tops.items()}, attention
 
+    def _tell_layers_what_is_left_out(self) -> None:
+        left_out = frozenset(int(part.removeprefix("scale ")) for part in self.left_out)
+        for layer in (cast(MultiScaleLayer, layer) for layers in self._layers.values() for layer in layers):
+            layer.scale_dropout, layer.left_out = self.current_scale_dropout, left_out
+
     def _plan(self, low_level: list[str]) -> tuple[list[_Step], dict[str, int]]:
-        """All streams, level by level, each level a state with the next number after the low levels; and the number of each stream's last.
+        """All streams level by level (see `level_turn`), each level a state with the next number after the low levels; and each stream's last one.
 
         Both of a tower are computed from levels below, then both move on.
         """
         levels = {stream: [low_level.index(stream.partition("_to_")[2])] for stream in self.asks}
+        turns = {
+            (stream, level): level_turn(self.config.interaction, level, self.config.of("layers_per_block", stream.partition("_to_")[2]))
+            for stream, layers in self._layers.items()
+            for level in range(1, len(layers) + 1)
+        }
         steps: list[_Step] = []
-        for level in range(1, max(map(len, self._layers.values())) + 1):
-            for stream, layers in self._layers.items():
-                layer = cast(MultiScaleLayer, layers[level - 1]) if level <= len(layers) else None
-                if layer is None or (layer.has_lowest_only and level not in self.needed_by_lowest[stream]):
-                    continue
-                asked = [levels[reverse(stream)][below] for below in self.asks[stream][level][: 1 if layer.has_lowest_only else None]]
-                steps.append(_Step(stream, layer, levels[stream][level - 1], asked))
-                levels[stream].append(len(low_level) + len(steps) - 1)
+        for stream, level in sorted(turns, key=turns.__getitem__):  # those of equal turn stay as they are
+            layer = cast(MultiScaleLayer, self._layers[stream][level - 1])
+            if layer.has_lowest_only and level not in self.needed_by_lowest[stream]:
+                continue
+            asked = [levels[reverse(stream)][below] for below in self.asks[stream][level][: 1 if layer.has_lowest_only else None]]
+            steps.append(_Step(stream, layer, levels[stream][level - 1], asked))
+            levels[stream].append(len(low_level) + len(steps) - 1)
         return steps, {stream: numbers[-1] for stream, numbers in levels.items()}
 
     paper_results: ClassVar[tuple[PaperResult, ...]] = tuple(
@@ -329,3 +358,9 @@ class MCMuT(MultimodalModel):
             ("MOSEI", "unaligned; GloVe, COVAREP, Facet", 51.8, 83.0, 82.8, 0.588, 0.699, "Table 2"),
         )
     )
+
+
+def _read_scale_dropout(model: nn.Module, keys: object) -> None:
+    """After weights are loaded: how many scales the epoch left out that they are of."""
+    assert isinstance(model, MCMuT)
+    model.current_scale_dropout = float(cast(Tensor, model.scale_dropout))

@@ -17,7 +17,12 @@ def stream_depth(interaction: Interaction, num_blocks: int, layers_per_block: in
 
 
 def source_levels(
-    interaction: Interaction, level: int, layers_per_block: int, source_depth: int, source_scales: SourceScales = "all"
+    interaction: Interaction,
+    level: int,
+    layers_per_block: int,
+    source_depth: int,
+    source_scales: SourceScales = "all",
+    source_layers_per_block: int | None = None,
 ) -> tuple[int, ...]:
     """The source stream's levels that `level` of a target stream attends; more than one makes it a MACT layer.
 
@@ -28,22 +33,34 @@ def source_levels(
     - `global`: only first layers exist, one a block.
 
     A source stream that is shallower (fewer blocks for that modality) answers with all the levels that it has, and its
-    last block stands in where the target's block has no counterpart.
+    last block stands in where the target's block has no counterpart. Where its blocks have another number of layers
+    (`source_layers_per_block`), blocks still answer blocks: their outputs and first layers are where that number puts them.
 
     >>> [source_levels("block", level, 3, 12) for level in (1, 2, 3, 4, 5, 7)]
     [(0,), (1,), (1,), (0, 3), (4,), (0, 3, 6)]
     >>> source_levels("local_dense", 6, 3, 12)
     (4, 5)
+    >>> [source_levels("block", level, 2, 9, source_layers_per_block=3) for level in (3, 4, 5)]
+    [(0, 3), (4,), (0, 3, 6)]
     """
+    source_layers = source_layers_per_block or layers_per_block
     if source_scales == "lowest":
         return (0,)
     if interaction in ("dense", "global"):
         return tuple(range(min(level, source_depth + 1)))
     block, layer = divmod(level - 1, layers_per_block)
     if layer == 0:
-        return tuple(range(0, min(block * layers_per_block, source_depth) + 1, layers_per_block))
-    first = min(block, source_depth // layers_per_block - 1) * layers_per_block + 1
-    return (first,) if interaction == "block" else tuple(range(first, first + layer))
+        return tuple(range(0, min(block * source_layers, source_depth) + 1, source_layers))
+    first = min(block, source_depth // source_layers - 1) * source_layers + 1
+    return (first,) if interaction == "block" else tuple(range(first, first + min(layer, source_layers)))
+
+
+def level_turn(interaction: Interaction, level: int, layers_per_block: int) -> tuple[int, int]:
+    """When a level is computed: levels with a smaller turn first, since none asks one of a larger turn.
+
+    Block by block and within a block layer by layer, so that blocks may have more layers in one stream than in the other.
+    """
+    return (level, 0) if interaction in ("dense", "global") else divmod(level - 1, layers_per_block)
 
 
 def needed_levels(outputs: tuple[str, ...], sources: Mapping[str, Mapping[int, tuple[int, ...]]], depths: Mapping[str, int]) -> dict[str, set[int]]:

@@ -53,7 +53,7 @@ class MMINConfig:
             sharper start also means fewer steps that answer at all.
         predicts_from_coarse: the prediction reads h^P and h^C; False is the paper's "w/o CIN", where their losses and the guidance stay.
         predicts_from_fine: the prediction reads h^F; False is the paper's "w/o FIN".
-        separation: form of Eq. 5, `normalised` or `literal`; see `mmin_coarse.separation_loss`.
+        separation: form of Eq. 5, `alignment`, `normalised` or `literal`; see `mmin_coarse.separation_loss`.
         separation_weight, adversarial_weight, private_weight: alpha, beta, gamma of Eq. 6; 0 takes the term away.
         attention_dropout: on attention weights.
         hidden_dropout: inside feed-forward layers, encoders and discriminator, after the ReLU.
@@ -71,7 +71,7 @@ class MMINConfig:
     query_key_gain: float = 1.0
     predicts_from_coarse: bool = True
     predicts_from_fine: bool = True
-    separation: Separation = "normalised"
+    separation: Separation = "alignment"
     separation_weight: float = 0.3
     adversarial_weight: float = 0.1
     private_weight: float = 0.1
@@ -160,7 +160,7 @@ class MMIN(MultimodalModel):
             masks = {name: sequences[name].mask for name in self.order}
             fine, attention = self.fine(states, common, biases, masks, with_weights=with_attention)
             codes["fine"] = fine.masked_fill(~present.unsqueeze(-1), 0.0)
-        fused = self._fuse(torch.cat(list(codes.values())), present.repeat(len(codes), 1))  # section 2.4
+        fused = self._fuse(torch.cat(list(codes.values())), self._read(list(codes), present))  # section 2.4
         hidden = self.hidden(fused).relu()
         named = {f"{kind}_{name}": code for kind, stacked in codes.items() for name, code in zip(self.order, stacked, strict=True)}
         prediction = self.output(self.output_dropout(hidden))
@@ -185,6 +185,29 @@ class MMIN(MultimodalModel):
         if self.discriminator is not None and private is not None and config.private_weight > 0:
             losses["private"] = config.private_weight * identity_loss(self.discriminator(private), present)  # Eq. 4
         return losses
+
+    @property
+    def ablations(self) -> dict[str, frozenset[str]]:
+        """The prediction without CIN's codes or FIN's, and without each guided code of FIN; as the paper's "w/o CIN", but of the same weights."""
+        kinds = ("private", "common") if self.config.predicts_from_coarse else ()
+        found: dict[str, frozenset[str]] = {}
+        if kinds and self.fine is not None:
+            found |= {"without CIN": frozenset(kinds), "without FIN": frozenset({"fine"})}
+        found |= {f"without {kind} codes": frozenset({kind}) for kind in kinds if len(kinds) + (self.fine is not None) > 1}
+        if self.fine is not None and len(self.order) * (len(kinds) + 1) > 1:
+            found |= {f"without the guided code of {name}": frozenset({f"fine {name}"}) for name in self.order}
+        return found
+
+    def _read(self, kinds: list[str], present: Tensor) -> Tensor:
+        """Which codes are read: those of modalities that are there, less what `without` leaves out."""
+        if not self.left_out:
+            return present.repeat(len(kinds), 1)
+        rows = [
+            row & torch.tensor(not {kind, f"{kind} {name}"} & self.left_out, device=row.device)
+            for kind in kinds
+            for row, name in zip(present, self.order, strict=True)
+        ]
+        return torch.stack(rows)
 
     def _fuse(self, codes: Tensor, present: Tensor) -> Tensor:
         """All codes (code, batch, dim) through the Transformer, one after another; absent ones neither ask nor answer."""

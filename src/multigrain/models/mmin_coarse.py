@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from multigrain.layers.dropout import Dropout
 
-Separation = Literal["normalised", "literal"]
+Separation = Literal["alignment", "normalised", "literal"]
 
 
 class CoarseEncoders(nn.Module):
@@ -68,19 +68,49 @@ def separation_loss(
 ) -> Float[Tensor, ""]:
     """Eq. 5: the products of codes that shall say different things, squared.
 
+    `||H^C^T H^P||_F^2 = sum_ij (h_i^C . h_j^C)(h_i^P . h_j^P)` over pairs of utterances: large where utterances that are alike in one code are
+    alike in the other. As `alignment` it is that sum over different utterances, centred so that unrelated codes give 0 on average, over what
+    either code has with itself: about 0 to 1 for each product, whatever the width, the codes' scale and the size of the batch, so that
+    processes that train together, each on its part of a batch, estimate the same thing.
+
     Args:
         common: H^C; zero where the modality is absent.
         private: H^P; zero where the modality is absent.
         present: which modalities an utterance has.
-        form: `literal` sums all squares, as printed, and so grows with the batch and with the codes' scale; `normalised` centres codes over
-            the batch, scales each to length 1, and takes the mean of the squares of each product. 0 for a single utterance.
+        form: `alignment` as above, over the utterances that have both modalities, 0 where they are fewer than 4 (Song et al. 2012, "Feature
+            selection via dependence maximization", Eq. 5, as the ratio of Kornblith et al. 2019, "Similarity of neural network
+            representations revisited"). `literal` sums all squares, as printed, and so grows with the batch and with the codes' scale.
+            `normalised` centres codes over the batch, scales each to length 1, and takes the mean of the squares of each product; 0 for a
+            single utterance.
     """
     if form == "normalised":
         common, private = _centred_units(common, present), _centred_units(private, present)
     first, second = torch.triu_indices(len(private), len(private), offset=1, device=private.device)
     left, right = torch.cat([common, private[first]]), torch.cat([private, private[second]])
+    if form == "alignment":
+        return _alignment(left, right, torch.cat([present, present[first] & present[second]])).sum()
     squares = (left.transpose(1, 2) @ right).square()
     return squares.sum() if form == "literal" else squares.mean(dim=(1, 2)).sum()
+
+
+def _alignment(
+    left: Float[Tensor, "pair batch dim"], right: Float[Tensor, "pair batch dim"], present: Bool[Tensor, "pair batch"]
+) -> Float[Tensor, " pair"]:
+    """How alike two codes of the same utterances are: the cosine of their tables of likeness, 1 where equal, 0 on average where unrelated."""
+    left, right = (_likeness(codes, present) for codes in (left, right))
+    size = torch.linalg.vector_norm(left, dim=(1, 2)) * torch.linalg.vector_norm(right, dim=(1, 2))
+    return (left * right).sum(dim=(1, 2)) / (size + 1e-12)
+
+
+def _likeness(codes: Float[Tensor, "pair batch dim"], present: Bool[Tensor, "pair batch"]) -> Float[Tensor, "pair batch batch"]:
+    """Products of the codes of two different utterances, less what either has with all others on average ("U-centred"); 0 for fewer than 4."""
+    count = present.sum(dim=1)[:, None, None].to(codes.dtype)
+    different = present.unsqueeze(1) & present.unsqueeze(2) & ~torch.eye(codes.shape[1], dtype=torch.bool, device=codes.device)
+    products = (codes @ codes.transpose(1, 2)).masked_fill(~different, 0.0)
+    rows, total = products.sum(dim=2, keepdim=True), products.sum(dim=(1, 2), keepdim=True)
+    others = (count - 2.0).clamp(min=1.0)
+    centred = products - rows / others - rows.transpose(1, 2) / others + total / ((count - 1.0).clamp(min=1.0) * others)
+    return centred.masked_fill(~different | (count < 4.0), 0.0)
 
 
 def _centred_units(codes: Float[Tensor, "modality batch dim"], present: Bool[Tensor, "modality batch"]) -> Float[Tensor, "modality batch dim"]:

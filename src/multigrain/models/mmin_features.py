@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from multigrain.layers.attention import AttentionBias
 from multigrain.layers.dropout import Dropout
 from multigrain.layers.masking import first_step, mean_of_steps, read_step
+from multigrain.layers.recurrent import precision_of_recurrence
 from multigrain.layers.temporal_projection import TemporalProjection
 from multigrain.layers.transformer import PositionalInput, TransformerSettings, TransformerStack
 from multigrain.schema import ModalitySequence
@@ -70,5 +71,6 @@ class RecurrentFeatures(nn.Module):
 
     def forward(self, sequence: ModalitySequence) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim"]]:
         """X_m and h_m; it reads forwards, so that padding on the right changes no real step."""
-        states, _ = self.recurrent(sequence.features)
+        with precision_of_recurrence(sequence.features):
+            states, _ = self.recurrent(sequence.features)
         return states, read_step(states, sequence.readout, sequence.mask)

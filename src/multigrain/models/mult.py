@@ -30,7 +30,7 @@ from multigrain.layers.masking import future_mask
 from multigrain.layers.temporal_projection import TemporalProjection
 from multigrain.layers.transformer import Climb, PositionalInput, Reading, TransformerSettings, TransformerStack, climb_together, read_together
 from multigrain.models.base import MultimodalModel, Paper, PaperResult
-from multigrain.models.settings import directions, require, require_heads, require_rates, require_targets
+from multigrain.models.settings import directions, number_for, require, require_heads, require_per_modality, require_rates, require_targets
 from multigrain.schema import MODALITIES, Batch, FeatureSpec, ModalitySequence, ModelOutput, Task
 
 
@@ -44,7 +44,7 @@ class MulTConfig:
         num_layers: D, layers of each crossmodal stack.
         num_summary_layers: layers of the self-attention stack over each target's concatenated streams.
         targets: the modalities that ask; None for all that the data has, as in the paper's full model.
-        kernel_size: of the convolution over time, odd.
+        kernel_size: of the convolution over time, odd; or one per modality, as `{text: 1, audio: 3, vision: 3}`.
         text_dropout: on the text features before the convolution.
         attention_dropout_text, attention_dropout_audio, attention_dropout_vision: on attention weights, by source.
         hidden_dropout, residual_dropout, embedding_dropout, output_dropout: see `TransformerSettings` and `ResidualHead`.
@@ -60,7 +60,7 @@ class MulTConfig:
     num_layers: int = 5
     num_summary_layers: int = 3
     targets: tuple[str, ...] | None = None
-    kernel_size: int = 1
+    kernel_size: int | dict[str, int] = 1
     text_dropout: float = 0.2
     attention_dropout_text: float = 0.1
     attention_dropout_audio: float = 0.0
@@ -79,7 +79,7 @@ class MulTConfig:
         require_heads("mult", self.width, self.num_heads)
         require(self.num_layers >= 1, "mult", "num_layers", self.num_layers, "at least 1")
         require(self.num_summary_layers >= 1, "mult", "num_summary_layers", self.num_summary_layers, "at least 1")
-        require(self.kernel_size % 2 == 1 and self.kernel_size > 0, "mult", "kernel_size", self.kernel_size, "an odd number")
+        require_per_modality("mult", "kernel_size", self.kernel_size, lambda number: number % 2 == 1 and number > 0, "an odd number")
         require(self.query_key_gain > 0.0, "mult", "query_key_gain", self.query_key_gain, "a positive number")
         require_targets("mult", self.targets)
         require_rates("mult", {name: getattr(self, name) for name in self.__dataclass_fields__ if name.endswith("dropout")})
@@ -116,7 +116,10 @@ class MulT(MultimodalModel):
         super().__init__(config, task, features, normalise=normalise, clip=clip)
         self.sources = directions("mult", config.targets, self.features)
         self.projections = nn.ModuleDict(
-            {name: TemporalProjection(spec.dim, config.width, kernel_size=config.kernel_size) for name, spec in self.features.items()}
+            {
+                name: TemporalProjection(spec.dim, config.width, kernel_size=number_for("mult", "kernel_size", config.kernel_size, name))
+                for name, spec in self.features.items()
+            }
         )
         self.text_dropout = Dropout(config.text_dropout)
         self.low_level_input = PositionalInput(config.width, dropout=config.embedding_dropout)

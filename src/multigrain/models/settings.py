@@ -1,6 +1,6 @@
 """Checks that several models' configs share; each failure is a paragraph for whoever wrote the recipe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from multigrain.errors import RecipeError
 from multigrain.schema import MODALITIES, FeatureSpec
@@ -10,6 +10,27 @@ def require(condition: bool, model: str, setting: str, value: object, expected: 
     """Raises RecipeError unless `condition` holds."""
     if not condition:
         raise RecipeError(f"The model {model} has {setting} = {value!r}; expected {expected}. Change model.{setting} in the recipe.")
+
+
+def require_per_modality(model: str, setting: str, value: int | Mapping[str, int], is_right: Callable[[int], bool], expected: str) -> None:
+    """Raises RecipeError unless a number, or each of the numbers for modalities, is right."""
+    if isinstance(value, Mapping):
+        known = bool(value) and set(value) <= set(MODALITIES)
+        require(known, model, setting, value, f"a number, or numbers for some of {list(MODALITIES)}")
+    numbers = value.values() if isinstance(value, Mapping) else (value,)
+    require(all(is_right(number) for number in numbers), model, setting, value, f"{expected}{' everywhere' if isinstance(value, Mapping) else ''}")
+
+
+def number_for(model: str, setting: str, value: int | Mapping[str, int], modality: str) -> int:
+    """The number of a setting that may have one per modality.
+
+    Raises:
+        RecipeError: it has numbers for other modalities only.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    require(modality in value, model, setting, dict(value), f"a number for {modality} too")
+    return value[modality]
 
 
 def require_heads(model: str, width: int, num_heads: int) -> None:

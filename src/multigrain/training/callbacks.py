@@ -69,10 +69,10 @@ class EpochRecorder(Callback):
         task, progress = module.model.task, module.progress
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a constant prediction is nothing to warn of in the first epochs
-            scores = task.scores(module.valid_prediction).numpy()
-            valid = compute_metrics(task, scores, module.valid_label.numpy(), self.recipe.evaluation.convention)
+            answers = task.answers(module.valid_prediction).numpy()
+            valid = compute_metrics(task, answers, module.valid_label.numpy(), self.recipe.evaluation.convention)
             valid_of = metrics_by_store(
-                task, scores, module.valid_label.numpy(), module.valid_ids, self.recipe.data.store_names, self.recipe.evaluation.convention
+                task, answers, module.valid_label.numpy(), module.valid_ids, self.recipe.data.store_names, self.recipe.evaluation.convention
             )
         valid_loss = task_loss(task, module.valid_prediction, module.valid_label, module.loss).item()
         monitor = self.recipe.training.monitor

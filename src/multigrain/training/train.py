@@ -390,8 +390,8 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store | JointStore, like: M
             write_predictions(folder.predictions_file(name), predictions, model.task)
             zeros[name] = zero_attention(model, store.split(name))
             if predictions.labels is not None:
-                splits[name] = compute_metrics(model.task, predictions.scores, predictions.labels, convention, ids=predictions.ids)
-                own = metrics_by_store(model.task, predictions.scores, predictions.labels, predictions.ids, list(stores), convention)
+                splits[name] = compute_metrics(model.task, predictions.answers, predictions.labels, convention, ids=predictions.ids)
+                own = metrics_by_store(model.task, predictions.answers, predictions.labels, predictions.ids, list(stores), convention)
                 for store_name, metrics in own.items():
                     stores[store_name][name] = metrics
         timing = folder.lines(folder.timing_file)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from multigrain.layers.dropout import Dropout
 from multigrain.layers.head import ResidualHead
 from multigrain.layers.masking import read_step
+from multigrain.layers.recurrent import precision_of_recurrence
 from multigrain.models.base import MultimodalModel, Paper, PaperResult
 from multigrain.models.settings import require, require_rates
 from multigrain.schema import Batch, FeatureSpec, ModalitySequence, ModelOutput, Task
@@ -99,7 +100,9 @@ class LateFusionLSTM(MultimodalModel):
     def _code(self, name: str, sequence: ModalitySequence) -> Tensor:
         lengths = sequence.lengths.clamp(min=1).cpu()
         packed = nn.utils.rnn.pack_padded_sequence(self.input_dropout(sequence.features), lengths, batch_first=True, enforce_sorted=False)
-        states, _ = nn.utils.rnn.pad_packed_sequence(self.recurrent[name](packed)[0], batch_first=True, total_length=sequence.features.shape[1])
+        with precision_of_recurrence(sequence.features):
+            answers, _ = self.recurrent[name](packed)
+        states, _ = nn.utils.rnn.pad_packed_sequence(answers, batch_first=True, total_length=sequence.features.shape[1])
         code = read_step(states, sequence.readout, sequence.mask)
         if not self.config.is_bidirectional:
             return code
