@@ -33,8 +33,13 @@ def evaluate(
     text_encoder: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Where the language model is now that the run was trained on but does not hold.")
     ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read all of the store first and compare it with what was written.")] = False,
 ) -> None:
     """Scores a finished run on a split."""
+    if verify:
+        from multigrain.evaluation.evaluate import verify_data_of_run
+
+        verify_data_of_run(run, store)
     if robustness:
         _evaluate_robustness(run, store, split, convention, as_json, plot or run / "robustness.svg", text_encoder)
         return

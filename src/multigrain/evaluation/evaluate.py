@@ -194,6 +194,18 @@ def open_model_and_store(
     return model, store
 
 
+def verify_data_of_run(run_folder: str | os.PathLike[str], path: "str | os.PathLike[str] | None" = None) -> None:
+    """Reads all of the store, or of what the run was trained on, and compares its content with what was written.
+
+    Raises:
+        DataError: it was changed, or is gone.
+    """
+    from multigrain.data.store import Store
+    from multigrain.data.store_verify import check_content
+
+    check_content(own_store(read_run(run_folder)) if path is None else Store.open(Path(path)))
+
+
 def _check_labels(model: "MultimodalModel", store: "Store | JointStore") -> None:
     if model.task.labels_in_words != store.task.labels_in_words:
         raise CheckpointError(

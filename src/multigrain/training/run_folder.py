@@ -195,11 +195,20 @@ class RunFolder:
             raise TrainingError(
                 f"The resume state {self.last_file} cannot be opened ({error.strerror}). Make it readable, and resume again."
             ) from error
+        with file, self.state_errors():
+            check_torch_pickle(self.last_file)
+            return dict(torch.load(file, map_location="cpu", weights_only=True))
+
+    @contextmanager
+    def state_errors(self) -> Iterator[None]:
+        """Turns what a damaged resume state leads to into one message: it fails in any of a dozen ways, from the zip archive to the model.
+
+        Raises:
+            TrainingError: something failed.
+        """
         try:
-            with file:
-                check_torch_pickle(self.last_file)
-                return dict(torch.load(file, map_location="cpu", weights_only=True))
-        except Exception as error:  # a damaged file fails in any of a dozen ways, from the zip archive to the unpickler
+            yield
+        except Exception as error:
             raise TrainingError(
                 f"The resume state {self.last_file} is damaged ({type(error).__name__}), so that the run cannot go on. Start it anew with "
                 "--overwrite, which deletes what is in the folder."

@@ -37,7 +37,14 @@ from multigrain.models import load as load_model
 from multigrain.models.base import MultimodalModel
 from multigrain.schema import Task
 from multigrain.training.callbacks import ConsoleProgress, EpochRecorder, log_epoch, reseed
-from multigrain.training.compatibility import check_alignment, check_every_store_is_read, check_labels, check_vectors, choose_modalities
+from multigrain.training.compatibility import (
+    check_accelerator,
+    check_alignment,
+    check_every_store_is_read,
+    check_labels,
+    check_vectors,
+    choose_modalities,
+)
 from multigrain.training.epoch_batches import EpochBatches
 from multigrain.training.interruption import Terminated, terminated_by_sigterm
 from multigrain.training.loggers import check_loggers, make_loggers
@@ -98,6 +105,7 @@ def _train(recipe: Recipe, folder: RunFolder, seed: int, *, resume: bool, overwr
     reader = open_text_reader(recipe)
     if reader is not None:
         console.print(f"Text encoder {reader.source.in_words}; {reader.settings.mode}", highlight=False, markup=False, soft_wrap=True)
+    check_accelerator(recipe.training)
     store = open_data(recipe, reader)
     model, higher_is_better = prepare_model(recipe, store, seed, reader)
     with folder.locked() if is_first else nullcontext():
@@ -123,9 +131,13 @@ def _train_in(
             if folder.info()["status"] == "completed":
                 console.print(f"The run {folder.path} is complete; there is nothing to resume.", highlight=False, soft_wrap=True)
                 return folder.results()
+            if not folder.last_file.is_file():
+                console.print(f"{folder.path} holds no saved state, since no epoch was finished: it begins anew.", highlight=False, soft_wrap=True)
             with write_errors(folder.path):
                 folder.set_status("running")
         else:
+            if resume:
+                console.print(f"There is no run at {folder.path} to resume: it begins anew.", highlight=False, soft_wrap=True)
             folder.create(recipe, _run_info(folder, recipe, store, seed, model), overwrite=overwrite)
     threads = torch.get_num_threads()
     try:
@@ -229,7 +241,11 @@ def fit(
     """Trains from where the run folder stands to the last epoch; everything is left in the run folder."""
     training, is_first = recipe.training, process_rank() == 0
     state = folder.load_last()
-    progress = Progress(**state["progress"]) if state else Progress()
+    progress = Progress()
+    if state:
+        with folder.state_errors():
+            progress = Progress.from_dict(state["progress"])
+            model.load_state_dict(state["model"])
     if is_first:
         with write_errors(folder.path):
             folder.cut_back(progress.epoch)
@@ -247,9 +263,9 @@ def fit(
         loggers = _loggers(folder, training.loggers) if is_first else []
         trainer = _trainer(training, folder, loggers, callbacks, epochs=training.epochs - progress.epoch, skips_parameters=model.skips_parameters)
         if state:
-            model.load_state_dict(state["model"])
-            module.optimizer_state = state["optimizer"]
-            trainer.precision_plugin.load_state_dict(state["precision"])
+            with folder.state_errors():
+                module.optimizer_state = state["optimizer"]
+                trainer.precision_plugin.load_state_dict(state["precision"])
         with _watched(training.devices, folder, console):
             _fit(trainer, module)
 

@@ -60,6 +60,7 @@ class ExtractedVideo:
         transcript_origin: `subtitles`, `text` (placed by alignment), `words` (given with times), `recognised` or `none`.
         is_transcript_reliable: False for text that pocketsphinx recognised: a last resort whose words are often wrong.
         notes: what the user should know, a sentence each.
+        skipped: numbers of the given segments that begin after the video's end and have no utterance.
         seconds: time that each part of the work took. Sound and faces are worked on side by side, so that the sum is more than the whole.
     """
 
@@ -73,6 +74,7 @@ class ExtractedVideo:
     is_transcript_reliable: bool
     notes: list[str]
     seconds: Mapping[str, float]
+    skipped: tuple[int, ...] = ()
 
 
 @dataclass
@@ -169,6 +171,7 @@ def extract_video(
         is_transcript_reliable=found.is_reliable,
         notes=notes,
         seconds=dict(clock.seconds),
+        skipped=found.skipped,
     )
 
 

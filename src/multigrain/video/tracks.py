@@ -4,8 +4,9 @@ And whether the two channels of its sound cancel each other, as those of a micro
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,25 +62,34 @@ def best_track(container: Any, kind: str) -> Any:
     return best if best in streams else streams[0] if streams else None
 
 
-def check_sound(stream: Any, path: Any, limits: Limits) -> None:
-    """Refuses sound that nobody records.
+@dataclass(frozen=True)
+class _Facts:
+    """What is kept of a track once its file is closed: a stream of a closed file must not be asked anything."""
 
-    Raises:
-        VideoError: the track has more channels, or a higher or lower rate, than allowed, by its header.
-    """
-    channels, rate = stream.codec_context.channels, stream.codec_context.sample_rate
-    if channels > limits.channels or not limits.lowest_rate_hz <= rate <= limits.highest_rate_hz:
-        raise VideoError(
-            f"{path} has sound of {channels} channels and {rate} samples a second; at most {limits.channels} channels and {limits.lowest_rate_hz} to "
-            f"{limits.highest_rate_hz} samples are allowed. Export it with two channels and 48000 samples a second."
-        )
+    index: int
+    language: str
+    channels: int
+    rate: int
+
+    @classmethod
+    def of(cls, stream: Any) -> "_Facts":
+        name = str(stream.language or "").lower()
+        return cls(stream.index, "" if name == "und" else name, stream.codec_context.channels, stream.codec_context.sample_rate)
+
+    def check(self, path: Path, limits: Limits) -> None:
+        """Raises VideoError for sound that nobody records: more channels, or a higher or lower rate, than allowed."""
+        if self.channels > limits.channels or not limits.lowest_rate_hz <= self.rate <= limits.highest_rate_hz:
+            raise VideoError(
+                f"{path} has sound of {self.channels} channels and {self.rate} samples a second; at most {limits.channels} channels and "
+                f"{limits.lowest_rate_hz} to {limits.highest_rate_hz} samples are allowed. Export it with two channels and 48000 samples a second."
+            )
 
 
-def choose_sound(containers: Any, asked: str | None, path: Any, limits: Limits) -> SoundTrack | None:
+def choose_sound(opened: Callable[[], Any], asked: str | None, path: Path, limits: Limits) -> SoundTrack | None:
     """The track of sound to take.
 
     Args:
-        containers: opens the file anew each time that it is called.
+        opened: opens the file anew each time that it is called.
         asked: a number from 1 on, or a language; None for the one that a player would play, or the first that is not silent.
         path: of the file, for messages.
         limits: of channels and rate.
@@ -87,53 +97,56 @@ def choose_sound(containers: Any, asked: str | None, path: Any, limits: Limits) 
     Raises:
         VideoError: there is no such track, or it exceeds the limits.
     """
-    with containers() as container:
-        found, best = tracks(container, "audio"), best_track(container, "audio")
-        if best is None:
-            if asked is not None:
-                raise VideoError(f"{path} has no sound, so that there is no track {asked!r} of it. Leave out --audio-track.")
-            return None
-        chosen = best if asked is None else _asked(found, asked, path)
-        names = [f"{number} ({_language(stream) or 'no language'})" for number, stream in enumerate(found, start=1)]
-        numbers = {stream.index: number for number, stream in enumerate(found, start=1)}
-    order = (
-        [numbers[chosen.index], *(number for number in numbers.values() if number != numbers[chosen.index])]
-        if asked is None
-        else [numbers[chosen.index]]
-    )
-    heard = None
-    for number in order:
-        check_sound(found[number - 1], path, limits)
-        with containers() as container:
-            heard = _listen(container, tracks(container, "audio")[number - 1])
-        if heard.is_heard:
-            break
-    number = number if heard is not None and heard.is_heard else order[0]
+    with opened() as container:
+        best = best_track(container, "audio")
+        found = [_Facts.of(stream) for stream in tracks(container, "audio")]
+        place = next((place for place, facts in enumerate(found) if best is not None and facts.index == best.index), None)
+    if place is None:
+        if asked is not None:
+            raise VideoError(f"{path} has no sound, so that there is no track {asked!r} of it. Leave out --audio-track.")
+        return None
+    if asked is not None:
+        place = _asked(found, asked, path)
+    found[place].check(path, limits)
+    heard = _heard_in(opened, place)
+    chosen = place
+    if asked is None and not heard.is_heard:
+        for other, facts in enumerate(found):
+            if other == place:
+                continue
+            facts.check(path, limits)
+            heard_there = _heard_in(opened, other)
+            if heard_there.is_heard:
+                chosen, heard = other, heard_there
+                break
     notes = []
     if len(found) > 1:
-        why = "" if number == order[0] else f", since {order[0]}, which players take, is silent"
-        notes.append(f"The file has {len(found)} tracks of sound: {', '.join(names)}; {number} was used{why}.")
-    is_inverse = heard is not None and heard.is_heard and heard.is_inverse
-    if is_inverse:
+        why = "" if chosen == place else f", since {place + 1}, which players take, is silent"
+        notes.append(f"The file has {len(found)} tracks of sound: {_names(found)}; {chosen + 1} was used{why}.")
+    if heard.is_inverse:
         notes.append("The two channels of the sound cancel each other (one is wired the wrong way round); the second was turned around.")
-    return SoundTrack(index=found[number - 1].index, is_inverse=is_inverse, notes=tuple(notes))
+    return SoundTrack(index=found[chosen].index, is_inverse=heard.is_inverse, notes=tuple(notes))
 
 
-def _asked(found: list[Any], asked: str, path: Any) -> Any:
+def _names(found: list[_Facts]) -> str:
+    return ", ".join(f"{number} ({facts.language or 'no language'})" for number, facts in enumerate(found, start=1))
+
+
+def _asked(found: list[_Facts], asked: str, path: Path) -> int:
+    """The place of the wanted track among all."""
     wanted = asked.strip().lower()
     if re.fullmatch(r"[0-9]{1,3}", wanted):
-        matching = found[int(wanted) - 1 : int(wanted)] if int(wanted) else []
+        matching = [int(wanted) - 1] if 1 <= int(wanted) <= len(found) else []
     else:
-        matching = [stream for stream in found if _is_language(_language(stream), wanted)]
+        matching = [place for place, facts in enumerate(found) if _is_language(facts.language, wanted)]
     if matching:
         return matching[0]
-    names = ", ".join(f"{number} ({_language(stream) or 'no language'})" for number, stream in enumerate(found, start=1))
-    raise VideoError(f"{path} has no track of sound {asked!r}; it has {names}. Name one of these numbers or languages with --audio-track.")
+    raise VideoError(f"{path} has no track of sound {asked!r}; it has {_names(found)}. Name one of these numbers or languages with --audio-track.")
 
 
-def _language(stream: Any) -> str:
-    name = str(stream.language or "").lower()
-    return "" if name == "und" else name
+def _heard_in(opened: Callable[[], Any], place: int) -> "_Heard":
+    with opened() as container:
+        return _listen(container, tracks(container, "audio")[place])
 
 
 def _is_language(name: str, wanted: str) -> bool:
@@ -166,8 +179,8 @@ def _listen(container: Any, stream: Any) -> _Heard:
             together += float((samples.sum(axis=0) ** 2).sum()) / len(samples)
         if listened > _LISTEN_SECONDS or seconds > _HEARD_SECONDS:
             break
-    is_stereo = stream.codec_context.channels == 2
-    return _Heard(is_heard=seconds > 0, is_inverse=is_stereo and seconds > 0 and together < _CANCELLED * each)
+    is_inverse = stream.codec_context.channels == 2 and seconds > 0 and together < _CANCELLED * each
+    return _Heard(is_heard=seconds > 0, is_inverse=is_inverse)
 
 
 def _blocks(container: Any, stream: Any) -> Iterator[Float[np.ndarray, "channel sample"]]:

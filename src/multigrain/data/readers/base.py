@@ -35,6 +35,7 @@ class ReadOptions:
         word_vectors: a file of word vectors (text in GloVe's format, or npz with `words` and `vectors`).
         text_files, audio_files, vision_files: which .csd files hold which modality.
         labels_file: the .csd file of the labels.
+        label_column: which of its columns is the score, by name or number from 0 on; None for the one called sentiment.
         folds_file: JSON with the video ids of each split.
         columns: renames of columns, arrays and folders: wanted name -> name in the source.
         lower_case: put transcripts into lower case.
@@ -59,6 +60,7 @@ class ReadOptions:
     audio_files: tuple[Path, ...] = ()
     vision_files: tuple[Path, ...] = ()
     labels_file: Path | None = None
+    label_column: str | None = None
     folds_file: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     lower_case: bool = False
