@@ -708,3 +708,35 @@ def test_every_reader_describes_itself(caplog: pytest.LogCaptureFixture) -> None
         assert reader.name == name
         assert reader.description
         assert all(hasattr(ReadOptions(), option) for option in reader.options)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"), [(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"), (b"\n<!DOCTYPE html>", "a web page")]
+)
+def test_what_downloads_bring_in_place_of_a_data_set_is_named(tmp_path: Path, start: bytes, said: str) -> None:
+    for format_name, name in (("mult", "a.pkl"), ("arrays", "a.npz"), ("csd", "labels.csd")):
+        (tmp_path / name).write_bytes(start)
+        with pytest.raises(DataError, match=said):
+            read(format_name, tmp_path / name, folds_file=tmp_path / "folds.json")
+
+
+def test_parts_of_another_kind_are_a_sentence(tmp_path: Path) -> None:
+    """For which no check has a sentence of its own."""
+    for change in ({"audio_lengths": [None]}, {"regression_labels": [[1], [1, 2]]}, {"audio_lengths": [float("nan")]}, {"id": 3}):
+        content = {"text": np.ones((1, 2, 3)), "audio": np.ones((1, 2, 3)), "vision": np.ones((1, 2, 3)), "regression_labels": np.zeros(1), **change}
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps(dict.fromkeys(("train", "valid", "test"), content)))
+        with pytest.raises(DataError, match="is not of the format 'mmsa', or is damaged"):
+            read("mmsa", tmp_path / "a.pkl")
+
+
+def test_sims_without_its_other_labels_is_noted(tmp_path: Path) -> None:
+    content = {
+        "text": np.ones((1, 2, 3)),
+        "audio": np.ones((1, 2, 3)),
+        "vision": np.ones((1, 2, 3)),
+        "regression_labels": np.full(1, 0.6),
+        "id": ["v$_$1"],
+    }
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(dict.fromkeys(("train", "valid", "test"), content)))
+    assert any("--range -1 1" in note for note in read("mmsa", tmp_path / "a.pkl")[0].notes)
+    assert not any("--range -1 1" in note for note in read("mmsa", tmp_path / "a.pkl", label_range=(-1.0, 1.0))[0].notes)

@@ -75,7 +75,7 @@ def test_a_run_ended_by_sigterm_is_resumed_to_the_same(small_recipe, tmp_path, m
 @pytest.fixture
 def long_recipe(small_recipe, tmp_path) -> Path:
     store = write_small_store(tmp_path / "some.store", sizes=(60, 9, 7))
-    recipe = changed(small_recipe, data={"store": str(store)}, training={"epochs": 3000, "patience": 3000, "devices": 2})
+    recipe = changed(small_recipe, data={"store": str(store)}, training={"epochs": 3000, "devices": 2})
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
     return tmp_path / "recipe.yaml"
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from multigrain.data.file_start import check_start
 from multigrain.data.pickle_limits import PickleLimitError, check_content, too_much
 from multigrain.data.pickle_machine import MALFORMED, PickleMachine
 from multigrain.data.torch_files import load_torch
@@ -45,6 +46,7 @@ def load(path: Path | str) -> Any:
         raise DataError(f"There is no file {path}. Check the path; a pickle file was expected there.")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes); a pickle was expected. Fetch or copy the file again.")
+    check_start(path)
     with path.open("rb") as file:
         if file.read(4) == _TORCH_ZIP:
             return load_torch(path)

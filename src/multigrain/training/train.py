@@ -31,7 +31,7 @@ from multigrain.evaluation.predict import predict_split, write_predictions
 from multigrain.evaluation.zero_attention import zero_attention
 from multigrain.language.reader import TextReader
 from multigrain.losses import loss_name
-from multigrain.metrics import compute_metrics, metrics_for
+from multigrain.metrics import compute_metrics, confusion_matrix, metrics_for
 from multigrain.models import MODELS, build_model
 from multigrain.models import load as load_model
 from multigrain.models.base import MultimodalModel
@@ -175,6 +175,11 @@ def prepare_model(recipe: Recipe, store: Store | JointStore, seed: int, reader: 
     if task.label_dim != store.task.label_dim:
         raise RecipeError(f"task.kind is {task.kind!r}, but the store {store} has labels for {store.task.kind!r}. Leave task.kind out.")
     loss_name(task, recipe.training.loss)
+    if recipe.training.class_weights != "none" and task.kind != "classification":
+        raise RecipeError(
+            f"training.class_weights is {recipe.training.class_weights!r}, but the task is of kind {task.kind!r} without classes. Set it to none, or "
+            "set task.kind to classification."
+        )
     check_loggers(recipe.training.loggers)
     higher_is_better = monitor_direction(recipe.training.monitor, task, recipe.evaluation.convention)
     names = choose_modalities(store, MODELS[recipe.model.name].modalities, recipe.data.modalities)
@@ -397,6 +402,7 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store | JointStore, like: M
     splits: dict[str, Any] = {}
     zeros: dict[str, dict[str, float]] = {}
     stores: dict[str, dict[str, dict[str, float]]] = {name: {} for name in recipe.data.store_names}
+    confusion: dict[str, list[list[int]]] = {}
     convention = recipe.evaluation.convention
     with write_errors(folder.path):
         for name in ("valid", "test"):
@@ -407,6 +413,8 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store | JointStore, like: M
             zeros[name] = zero_attention(model, store.split(name))
             if predictions.labels is not None:
                 splits[name] = compute_metrics(model.task, predictions.answers, predictions.labels, convention, ids=predictions.ids)
+                if model.task.kind == "classification":
+                    confusion[name] = confusion_matrix(model.task, predictions.scores, predictions.labels).tolist()
                 own = metrics_by_store(model.task, predictions.answers, predictions.labels, predictions.ids, list(stores), convention)
                 for store_name, metrics in own.items():
                     stores[store_name][name] = metrics
@@ -422,6 +430,7 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store | JointStore, like: M
             "splits": splits,
         } | ({"zero_attention": zeros} if model.has_sparse_attention else {})
         results |= {"stores": stores} if stores else {}
+        results |= {"confusion": confusion} if confusion else {}
         write_json(folder.results_file, results)
         folder.set_status("completed")
     return folder.results()

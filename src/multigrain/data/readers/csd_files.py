@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from multigrain.data.file_start import check_start
 from multigrain.data.readers.base import SPLIT_NAMES, ReadOptions, as_text, existing, missing_modality, missing_split
 from multigrain.errors import DataError, nearest
 
@@ -36,6 +37,7 @@ class Sequence:
     def __init__(self, path: Path):
         h5py = _h5py()
         self.path = existing(path, ".csd file")
+        check_start(path)
         with self._errors():
             file = h5py.File(path, "r")
             self.name = next(iter(file), "")

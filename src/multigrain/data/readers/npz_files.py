@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from multigrain.data.file_start import check_start
 from multigrain.data.pickle_names import CHUNK_BYTES, SPILL_BYTES, check_shape
 from multigrain.data.readers.base import existing
 from multigrain.errors import DataError
@@ -33,6 +34,7 @@ def open_npz(path: Path) -> dict[str, np.ndarray]:
             say or the disk for temporary files has room for.
     """
     existing(path, "npz file")
+    check_start(path)
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
