@@ -11,7 +11,7 @@ import multigrain
 
 PACKAGE = Path(multigrain.__file__).parent
 LEVELS = (
-    ("errors", "schema", "step_times", "hub"),
+    ("errors", "schema", "step_times", "hub", "described"),
     ("layers", "losses", "metrics", "language", "data", "published"),
     ("models",),
     ("training", "evaluation", "video"),

@@ -25,6 +25,7 @@ from multigrain.schema import IEMOCAP_EMOTIONS, Task
 
 logger = logging.getLogger(__name__)
 
+_TABLE_COLUMNS = 4
 CONVENTIONS: dict[str, str] = {
     "default": "sign of every utterance (has0) and of the non-neutral ones (non0); F1 weighted by the labels' support",
     "mult": "as MulT's code prints it: prediction > 0 against label > 0, F1 weighted by the predictions' support",
@@ -160,6 +161,19 @@ def _of_class(task: Task, limit: float | None = None) -> Statistics:
     return statistics
 
 
+def _classes(task: Task) -> Statistics:
+    """For each class one after another: chosen rightly, chosen wrongly, wrongly not chosen."""
+
+    def statistics(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        chosen, actual = (task.nearest_class(torch.from_numpy(part[:, -1:])).numpy() for part in (answers, labels))
+        which = np.arange(len(task.class_values))
+        is_chosen, is_actual = chosen.reshape(-1, 1) == which, actual.reshape(-1, 1) == which
+        parts = np.stack([is_chosen & is_actual, is_chosen & ~is_actual, ~is_chosen & is_actual], axis=2)
+        return parts.reshape(len(parts), -1).astype(np.float64)
+
+    return statistics
+
+
 def _shifted(statistics: Statistics, middle: float) -> Statistics:
     return lambda scores, labels: statistics(scores - middle, labels - middle)
 
@@ -215,6 +229,13 @@ def _table_f1(weighted_by_predictions: bool) -> FromSums:
         return _ratio(positive * support + negative * (total - support), total, np.nan)
 
     return value
+
+
+def _macro_f1(sums: np.ndarray) -> np.ndarray:
+    """The mean of the classes' F1, over those that occur as label or as answer."""
+    right, wrong, missed = np.moveaxis(sums.reshape(*sums.shape[:-1], -1, 3), -1, 0)
+    total = 2 * right + wrong + missed
+    return _ratio(_ratio(2 * right, total, 0.0).sum(axis=-1), (total > 0).sum(axis=-1), np.nan)
 
 
 def _average(part: FromSums, count: int) -> FromSums:
@@ -330,6 +351,7 @@ def _class_metrics(task: Task, of_score: dict[str, Metric]) -> dict[str, Metric]
             found[name] = expected
     if not is_seven:
         found["accuracy_class"] = _fraction("share of utterances whose most probable class is the label's", _of_class(task))
+    found["f1_macro"] = _fraction("mean of the classes' F1, each class counting the same, over those that occur", _classes(task), _macro_f1)
     return found
 
 
@@ -439,7 +461,44 @@ def compute_metrics(
     undefined = [name for name, value in values.items() if np.isnan(value)]
     if undefined:
         logger.warning("%s undefined: the labels of all %d utterances are neutral.", ", ".join(undefined), len(labels))
+    if convention == "default":
+        of_one_class = [name for name, metric in metrics.items() if name not in undefined and _is_of_one_class(metric, task, labels)]
+        if of_one_class:
+            logger.warning(
+                "%s undefined: the labels of all %d utterances are of one class, which anybody who always says it gets right.",
+                ", ".join(of_one_class),
+                len(labels),
+            )
+            values |= dict.fromkeys(of_one_class, np.nan)
     return values
+
+
+def _is_of_one_class(metric: Metric, task: Task, labels: np.ndarray) -> bool:
+    """Whether an accuracy or F1 has a single class to tell from nothing."""
+    if metric.unit != "fraction":
+        return False
+    labels = labels.astype(np.float64)
+    perfect = np.concatenate([labels, labels], axis=1) if task.kind == "classification" else labels
+    rows = metric.statistics(perfect, labels)
+    if rows.shape[1] == _TABLE_COLUMNS:
+        right_positive, _, _, right_negative = rows.sum(axis=0)
+        return bool(right_positive == 0 or right_negative == 0)
+    return task.kind != "emotions" and _is_constant(labels)
+
+
+def confusion_matrix(
+    task: Task, answers: Num[np.ndarray, "utterance answer"], labels: Num[np.ndarray, "utterance 1"]
+) -> Num[np.ndarray, "class class"]:
+    """How many utterances of each class (row) were taken for each class (column), in the order of the task's class values.
+
+    Args:
+        task: of kind classification.
+        answers: as `Task.answers` gives them.
+        labels: in the label's own units.
+    """
+    count = len(task.class_values)
+    chosen, actual = (task.nearest_class(torch.from_numpy(part[:, -1].astype(np.float64))).numpy() for part in (answers, labels))
+    return np.bincount(actual * count + chosen, minlength=count * count).reshape(count, count)
 
 
 def _warn_if_constant(scores: np.ndarray, labels: np.ndarray) -> None:

@@ -1,9 +1,13 @@
+import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from multigrain.analysis.page_data import page_data
 from multigrain.analysis.result import Analysis, CheckpointFacts, ModalityContribution, UtteranceAnalysis, WordContribution, strongest_words
+from multigrain.analysis.tables import write_csv
 from multigrain.errors import DataError
 from multigrain.schema import Task
 
@@ -66,3 +70,19 @@ def test_a_file_that_is_missing_or_no_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(DataError, match="cannot be read as an analysis"):
         Analysis.read_json(tmp_path / "a.json")
+
+
+def test_an_utterance_without_any_modality_has_no_score_in_json_csv_and_page(tmp_path):
+    whole = UtteranceAnalysis(id="a", scores=(0.5,), modalities=(ModalityContribution(modality="text", value=0.5, alone=0.5, without=0.0),))
+    bare = UtteranceAnalysis(id="b", scores=(0.1,), baseline=0.1)
+    found = Analysis(source="v.mp4", kind="video", task=Task(), checkpoint=FACTS, utterances=(whole, bare))
+    values = found.to_dict()
+    assert [one["scores"] for one in values["utterances"]] == [[0.5], [None]]
+    assert values["summary"]["mean_scores"] == [0.5]
+    assert Analysis.from_dict(values) == found
+    assert [one["scores"] for one in page_data(found)["utterances"]] == [[0.5], [None]]
+    rows = list(csv.DictReader(write_csv(tmp_path / "a.csv", found).open()))
+    assert [row["score"] for row in rows] == ["0.5", ""]
+    alone = replace(found, utterances=(bare,))
+    assert alone.to_dict()["summary"]["mean_scores"] == [None]
+    assert Analysis.from_dict(alone.to_dict()) == alone

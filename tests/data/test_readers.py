@@ -354,7 +354,7 @@ def test_misa_real_file() -> None:
 # CMU SDK ----------------------------------------------------------------------------------------------------------
 
 
-def csd(folder: Path, name: str, videos: dict[str, tuple[Any, Any]]) -> Path:
+def csd(folder: Path, name: str, videos: dict[str, tuple[Any, Any]], dimension_names: Any = None) -> Path:
     import h5py
 
     path = folder / f"{name}.csd"
@@ -363,6 +363,8 @@ def csd(folder: Path, name: str, videos: dict[str, tuple[Any, Any]]) -> Path:
             file[f"{name}/data/{video}/features"] = features
             file[f"{name}/data/{video}/intervals"] = np.asarray(intervals, dtype=np.float64)
         file[f"{name}/metadata/root name"] = json.dumps(name)
+        if dimension_names is not None:
+            file[f"{name}/metadata/dimension names"] = dimension_names
     return path
 
 
@@ -413,6 +415,87 @@ def test_csd_text_vectors_and_named_files(tmp_path: Path) -> None:
     result, utterances = read("csd", source, folds_file=source / "folds.json", text_files=text, audio_files=(Path("COVAREP.csd"),))
     np.testing.assert_array_equal(utterances[0].features["text"], [[2, 3], [4, 5]])
     assert {name: spec.dim for name, spec in result.features.items()} == {"text": 2, "audio": 1, "vision": 1}
+
+
+def seven_labels(folder: Path, names: Any) -> Path:
+    rows = [[0.1, 1.5, 0.0, 0.0], [0.2, -2.0, 0.0, 1.0]]
+    csd(folder, "labels", {video: (rows, [[0.0, 1.0], [1.0, 2.0]]) for video in "abc"}, names)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        json.dumps(["happy", "Sentiment", "sad", "anger"]),
+        [b"happy", b"sentiment", b"sad", b"anger"],
+        [json.dumps(["joy", "sentiment score", "x", "y"])],
+    ],
+    ids=["JSON", "rows", "JSON in a row"],
+)
+def test_csd_takes_the_label_that_is_called_sentiment_and_says_so(tmp_path: Path, names: Any) -> None:
+    source = seven_labels(csd_folder(tmp_path), names)
+    result, utterances = read("csd", source, folds_file=source / "folds.json")
+    assert [utterance.label for utterance in utterances[:2]] == [1.5, -2.0]
+    assert any("labels.csd has 4 labels an utterance" in note and "was taken as the score" in note for note in result.notes)
+    _, utterances = read("csd", source, folds_file=source / "folds.json", label_column="3")
+    assert [utterance.label for utterance in utterances[:2]] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "names", [None, json.dumps(["happy", "sad", "anger", "fear"]), json.dumps(["sentiment", "happy"]), "not JSON", json.dumps("x")]
+)
+def test_csd_asks_where_no_label_is_sentiment(tmp_path: Path, names: Any) -> None:
+    source = seven_labels(csd_folder(tmp_path), names)
+    with pytest.raises(DataError, match=r"has 4 labels an utterance .*--label-column NAME"):
+        read("csd", source, folds_file=source / "folds.json")
+    _, utterances = read("csd", source, folds_file=source / "folds.json", label_column="1")
+    assert utterances[0].label == 1.5
+    with pytest.raises(DataError, match=r"--label-column hapy"):
+        read("csd", source, folds_file=source / "folds.json", label_column="hapy")
+
+
+def test_csd_files_that_are_damaged_or_mean_harm(tmp_path: Path) -> None:
+    import h5py
+
+    source = csd_folder(tmp_path)
+    path = source / "COVAREP.csd"
+
+    def spoilt(change: Any, message: str) -> None:
+        csd_folder(tmp_path)
+        with h5py.File(path, "r+") as file:
+            change(file["COVAREP/data/a"])
+        with pytest.raises(DataError, match=message):
+            read("csd", source, folds_file=source / "folds.json")
+
+    def huge(group: Any) -> None:
+        del group["features"]
+        group.create_dataset("features", shape=(1 << 40, 1), chunks=(1024, 1), dtype="f4", fillvalue=1.0)
+
+    def elsewhere(group: Any) -> None:
+        del group["features"]
+        group["features"] = h5py.ExternalLink("/etc/passwd", "/x")
+
+    def missing(group: Any) -> None:
+        del group["intervals"]
+
+    def a_group(group: Any) -> None:
+        del group["features"]
+        group.create_group("features")
+
+    def records(group: Any) -> None:
+        del group["features"]
+        group["features"] = np.zeros(20, dtype=[("x", "f4")])
+
+    def odd_intervals(group: Any) -> None:
+        del group["intervals"]
+        group["intervals"] = np.zeros((20, 3))
+
+    spoilt(huge, "would take 4398.0 GB")
+    spoilt(elsewhere, "lie in another file")
+    spoilt(missing, "intervals are missing")
+    spoilt(a_group, "no table of numbers")
+    spoilt(records, "no table of numbers")
+    spoilt(odd_intervals, "features have shape|expected one row")
 
 
 def test_csd_overlap_rule_against_a_plain_loop() -> None:
@@ -625,3 +708,35 @@ def test_every_reader_describes_itself(caplog: pytest.LogCaptureFixture) -> None
         assert reader.name == name
         assert reader.description
         assert all(hasattr(ReadOptions(), option) for option in reader.options)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"), [(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"), (b"\n<!DOCTYPE html>", "a web page")]
+)
+def test_what_downloads_bring_in_place_of_a_data_set_is_named(tmp_path: Path, start: bytes, said: str) -> None:
+    for format_name, name in (("mult", "a.pkl"), ("arrays", "a.npz"), ("csd", "labels.csd")):
+        (tmp_path / name).write_bytes(start)
+        with pytest.raises(DataError, match=said):
+            read(format_name, tmp_path / name, folds_file=tmp_path / "folds.json")
+
+
+def test_parts_of_another_kind_are_a_sentence(tmp_path: Path) -> None:
+    """For which no check has a sentence of its own."""
+    for change in ({"audio_lengths": [None]}, {"regression_labels": [[1], [1, 2]]}, {"audio_lengths": [float("nan")]}, {"id": 3}):
+        content = {"text": np.ones((1, 2, 3)), "audio": np.ones((1, 2, 3)), "vision": np.ones((1, 2, 3)), "regression_labels": np.zeros(1), **change}
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps(dict.fromkeys(("train", "valid", "test"), content)))
+        with pytest.raises(DataError, match="is not of the format 'mmsa', or is damaged"):
+            read("mmsa", tmp_path / "a.pkl")
+
+
+def test_sims_without_its_other_labels_is_noted(tmp_path: Path) -> None:
+    content = {
+        "text": np.ones((1, 2, 3)),
+        "audio": np.ones((1, 2, 3)),
+        "vision": np.ones((1, 2, 3)),
+        "regression_labels": np.full(1, 0.6),
+        "id": ["v$_$1"],
+    }
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(dict.fromkeys(("train", "valid", "test"), content)))
+    assert any("--range -1 1" in note for note in read("mmsa", tmp_path / "a.pkl")[0].notes)
+    assert not any("--range -1 1" in note for note in read("mmsa", tmp_path / "a.pkl", label_range=(-1.0, 1.0))[0].notes)

@@ -1,5 +1,8 @@
 """Many videos to a store: broken ones, interruption, labels."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +73,7 @@ def test_labels_make_a_training_store(tmp_path, sounds):
         "a.wav,0.0,1.0,-2.5,train,it was bad,ann\na.wav,1.0,2.0,1,train,fine,ann\nsounds/b.wav,,,0.5,dev,,\nc.wav,0.5,1.5,3,test,great,\n"
     )
     labels = read_labels(table, sounds)
-    made = extract_store(sounds, tmp_path / "my.store", labels=labels, task=Task(), workers=0)
+    made = extract_store(sounds, tmp_path / "my.store", labels=labels.lines, task=Task(), workers=0)
     store = Store.open(made.store)
     assert {name: len(split) for name, split in store.splits.items()} == {"train": 2, "valid": 1, "test": 1}
     assert store.split("train").labels.flatten().tolist() == [-2.5, 1.0]
@@ -89,20 +92,60 @@ def test_where_every_video_fails_there_is_no_store(tmp_path):
     assert not (tmp_path / "my.store").exists()
 
 
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ("file,start,end,label\na.wav,0,1,1", "no column 'split'"),
-        ("file,start,end,label,split", "lists no utterance"),
-        ("file,start,end,label,split\n../../etc/passwd,0,1,1,train", "line 2: the file '../../etc/passwd' is none of the 4 given videos"),
-        ("file,start,end,label,split\n/etc/a.wav,0,1,1,train", "is none of the 4 given videos"),
-        ("file,start,end,label,split\na.wav,0,1,1,training", "the split is 'training'"),
-        ("file,start,end,label,split\na.wav,2,1,1,train", "ends at 1 s and begins at 2 s"),
-        ("file,start,end,label,split\na.wav,0,1,nan,train", "the label is 'nan'"),
-        ("file,start,end,label,split\na.wav,-1,1,0,train", "start is '-1'"),
-    ],
-)
-def test_what_is_wrong_with_a_table_is_said_with_its_line(tmp_path, sounds, lines, message):
-    (tmp_path / "labels.csv").write_text(lines)
-    with pytest.raises(VideoError, match=message):
-        read_labels(tmp_path / "labels.csv", sounds)
+def test_utterances_after_the_end_are_left_out_or_refused(tmp_path, sounds):
+    table = tmp_path / "labels.csv"
+    table.write_text("file,start,end,label,split\na.wav,0,1,1.4,train\na.wav,90,95,-2,test\na.wav,1,99,0.5,valid\nb.wav,,,2,test\n")
+    labels = read_labels(table, sounds).lines
+    made = extract_store(sounds, tmp_path / "my.store", labels=labels, workers=0)
+    store = Store.open(made.store)
+    assert {name: split.labels.flatten().tolist() for name, split in store.splits.items()} == {
+        "train": [pytest.approx(1.4)],
+        "valid": [0.5],
+        "test": [2.0],
+    }
+    notes = " ".join(made.videos[0]["notes"])
+    assert "1 of the 3 utterances begin after the video's end at 2.0 s and were left out (90 s)" in notes
+    assert "1 utterances end after the video's end at 2.0 s and were cut there (the first at 99 s)" in notes
+    strict = extract_store(sounds, tmp_path / "strict.store", labels=labels, workers=0, is_strict=True)
+    assert [(failure.video.name, "begin after its end" in failure.reason) for failure in strict.failures] == [("a.wav", True)]
+
+
+def test_lines_without_text_take_what_the_transcript_says(tmp_path, sounds):
+    (tmp_path / "a.srt").write_text("1\n00:00:00,100 --> 00:00:01,000\nfrom subtitles\n")
+    table = tmp_path / "labels.csv"
+    table.write_text("file,start,end,label,split,text\na.wav,0,1.2,1,train,\na.wav,1.2,2,-1,train,I hated it\nb.wav,,,2,test,\n")
+    made = extract_store(
+        sounds, tmp_path / "my.store", labels=read_labels(table, sounds).lines, transcripts={sounds[0]: tmp_path / "a.srt"}, workers=0
+    )
+    store = Store.open(made.store)
+    assert [record["text"] for record in store.split("train").records] == ["from subtitles", "I hated it"]
+    assert store.split("test").records[0]["text"] is None
+
+
+def test_a_changed_video_is_known_by_its_content(tmp_path, sounds):
+    broken = tmp_path / "sounds" / "broken.mp4"
+    broken.write_text("no video")
+    extract_store([*sounds, broken], tmp_path / "my.store", workers=0)
+    before = sounds[0].stat()
+    write_clip(sounds[0], sound=spoken_like(2.0)[::-1].copy(), audio_codec="pcm_s16le")
+    os.utime(sounds[0], ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.utime(sounds[1])
+    assert sounds[0].stat().st_size == before.st_size
+    broken.unlink()
+    made = extract_store(sounds, tmp_path / "my.store", workers=0, resume=True, overwrite=True)
+    assert made.num_reused == 3
+    whole = extract_store(sounds, tmp_path / "other.store", workers=0)
+    assert Store.open(made.store).fingerprint == Store.open(whole.store).fingerprint
+
+
+def test_a_script_needs_no_guard_and_runs_once(tmp_path, sounds):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\nfrom multigrain.video.many import extract_store\n"
+        "with open('ran.txt', 'a') as file: file.write('once ')\n"
+        f"made = extract_store({[str(sound) for sound in sounds[:2]]!r}, 's.store', workers=2, with_faces=False)\n"
+        "print(len(made.videos), made.failures)\n"
+    )
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.stdout == "2 []\n", done.stderr
+    assert (tmp_path / "ran.txt").read_text() == "once "

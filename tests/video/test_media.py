@@ -136,7 +136,7 @@ def test_several_tracks_are_noted(tmp_path):
             frame = av.AudioFrame.from_ndarray((tone(0.25) * 32767).astype(np.int16)[None], format="s16", layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = 16_000, 0, Fraction(1, 16_000)
             container.mux([*stream.encode(frame), *stream.encode(None)])
-    assert inspected(path).notes == ["The file has 2 tracks of sound; track 0 was used."]
+    assert inspected(path).notes == ["The file has 2 tracks of sound: 1 (no language), 2 (no language); 1 was used."]
     with pytest.raises(VideoError, match="has 2 tracks; at most 1 are allowed"):
         inspect_media(path, Limits(streams=1))
 

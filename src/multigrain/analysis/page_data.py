@@ -31,7 +31,7 @@ def _utterance(one: UtteranceAnalysis) -> dict[str, Any]:
         "id": one.id,
         "start": _number(one.start_seconds),
         "end": _number(one.end_seconds),
-        "scores": [_number(score) for score in one.scores],
+        "scores": [_number(score) if one.modalities else None for score in one.scores],
         "explained": one.explained,
         "interval": None if one.interval is None else [_number(one.interval.low), _number(one.interval.high), one.interval.coverage],
         "baseline": _number(one.baseline),

@@ -163,7 +163,8 @@ class UtteranceAnalysis:
         id: unique within the analysis.
         start_seconds, end_seconds: its place in the video, or None.
         text: the transcript, empty where there is none.
-        scores: all scores, in the task's order: one, or one per emotion.
+        scores: all scores, in the task's order: one, or one per emotion; of an utterance without any modality what the model says of nothing,
+            which is no score, and null in JSON.
         explained: index of the score that everything below explains: 0, or the most probable emotion.
         interval: of that score, or None where the checkpoint is not calibrated for what was present.
         baseline: the score from no modality at all.
@@ -317,8 +318,18 @@ class Analysis:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, with the format's version and, for readers of the JSON, the summary."""
-        return {"format_version": FORMAT_VERSION, **_plain(self), "summary": _plain(self.summary)}
+        """As plain JSON values, with the format's version and, for readers of the JSON, the summary.
+
+        An utterance of which nothing was found that the model reads has null for its scores, and a summary of nothing but such ones null for their
+        mean: what a model says of nothing is no score.
+        """
+        values = {"format_version": FORMAT_VERSION, **_plain(self), "summary": _plain(self.summary)}
+        for one, plain in zip(self.utterances, values["utterances"], strict=True):
+            if not one.modalities:
+                plain["scores"] = [None] * len(one.scores)
+        if not any(one.modalities for one in self.utterances):
+            values["summary"]["mean_scores"] = [None] * len(self.score_names)
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Analysis":
@@ -334,7 +345,8 @@ class Analysis:
                 "Analyse the video again, or update multigrain."
             )
         try:
-            return _build(cls, {name: value for name, value in values.items() if name not in ("format_version", "summary")})
+            own = {name: value for name, value in values.items() if name not in ("format_version", "summary")}
+            return _build(cls, {**own, "utterances": [_with_scores(one) for one in own["utterances"]]})
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise DataError(f"This analysis is damaged ({error}). Analyse the video again.") from error
 
@@ -369,6 +381,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _with_scores(utterance: Mapping[str, Any]) -> dict[str, Any]:
+    """Null scores, of an utterance in which nothing was found, as what the model says of nothing."""
+    baseline = utterance.get("baseline", 0.0)
+    return {**utterance, "scores": [baseline if score is None else score for score in utterance["scores"]]}
 
 
 def _build(kind: Any, value: Any) -> Any:

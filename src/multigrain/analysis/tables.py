@@ -131,7 +131,8 @@ def _csv_row(one: UtteranceAnalysis) -> list[Any]:
     times = ["" if seconds is None else seconds for seconds in (one.start_seconds, one.end_seconds)]
     contributions = [shares.get(name, "") for name in TITLES]
     known = ["" if share is None else share for share in (one.voice_share, one.face_share)]
-    return [_cell(one.id), *times, *one.scores, *interval, one.baseline, *contributions, *known, _cell(words), _cell(one.text)]
+    scores = one.scores if one.modalities else [""] * len(one.scores)
+    return [_cell(one.id), *times, *scores, *interval, one.baseline, *contributions, *known, _cell(words), _cell(one.text)]
 
 
 def _cell(text: str) -> str:

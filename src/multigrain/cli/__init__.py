@@ -9,7 +9,7 @@ import typer
 from multigrain import __version__
 from multigrain.errors import MultigrainError
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
 
 
 def _show_version(is_asked: bool) -> bool:

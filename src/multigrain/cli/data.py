@@ -51,6 +51,7 @@ def convert(
     audio: Annotated[list[Path] | None, typer.Option(help="A .csd file of acoustic features; may be repeated.")] = None,
     vision: Annotated[list[Path] | None, typer.Option(help="A .csd file of visual features; may be repeated.")] = None,
     labels: Annotated[Path | None, typer.Option(help="The .csd file of the labels.")] = None,
+    label_column: Annotated[str | None, typer.Option(metavar="NAME|NUMBER", help="Which of several labels of that file is the score (csd).")] = None,
     folds_file: Annotated[Path | None, typer.Option("--folds", metavar="FILE.json", help="Video ids of each split (csd).")] = None,
     column: Annotated[
         list[str] | None, typer.Option(metavar="NAME=SOURCE", help="What a column or array is called there (arrays, transcripts).")
@@ -76,16 +77,17 @@ def convert(
         present_column=present_column,
         splits=_names(splits),
         modalities=_names(modalities),
-        extractors=_pairs(extractor, "--extractor"),
+        extractors=pairs(extractor, "--extractor"),
         word_vectors=word_vectors,
         text_files=tuple(text or ()),
         audio_files=tuple(audio or ()),
         vision_files=tuple(vision or ()),
         labels_file=labels,
+        label_column=label_column,
         folds_file=folds_file,
-        columns=_pairs(column, "--column"),
+        columns=pairs(column, "--column"),
         lower_case=lower_case,
-        label_values=_numbers(label_value),
+        label_values=numbers(label_value),
         context=context,
         valid_share=valid_share,
         num_folds=num_folds,
@@ -155,7 +157,12 @@ def _names(value: str | None) -> tuple[str, ...] | None:
     return None if value is None else tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def _pairs(values: list[str] | None, option: str) -> dict[str, str]:
+def pairs(values: list[str] | None, option: str) -> dict[str, str]:
+    """NAME=VALUE arguments as a dict.
+
+    Raises:
+        DataError: one has no "=".
+    """
     pairs = {}
     for value in values or ():
         name, separator, target = value.partition("=")
@@ -165,9 +172,14 @@ def _pairs(values: list[str] | None, option: str) -> dict[str, str]:
     return pairs
 
 
-def _numbers(values: list[str] | None) -> dict[str, float]:
+def numbers(values: list[str] | None) -> dict[str, float]:
+    """The arguments of --label-value.
+
+    Raises:
+        DataError: one is no LABEL=NUMBER.
+    """
     try:
-        return {name: float(number) for name, number in _pairs(values, "--label-value").items()}
+        return {name: float(number) for name, number in pairs(values, "--label-value").items()}
     except ValueError as error:
         raise DataError(f"--label-value: {error}. Expected LABEL=NUMBER, such as --label-value negative=-1.") from error
 

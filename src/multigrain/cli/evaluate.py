@@ -36,8 +36,13 @@ def evaluate(
     text_encoder: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Where the language model is now that the run was trained on but does not hold.")
     ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read all of the store first and compare it with what was written.")] = False,
 ) -> None:
     """Scores a finished run on a split."""
+    if verify:
+        from multigrain.evaluation.evaluate import verify_data_of_run
+
+        verify_data_of_run(run, store)
     if scales and robustness:
         raise RecipeError("--scales and --robustness are given, each of which prints a table of its own. Give one of them at a time.")
     if scales:

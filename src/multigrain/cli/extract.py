@@ -1,5 +1,7 @@
 """`multigrain extract`: videos to a store of utterances with words, voice and face."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +14,13 @@ from multigrain.errors import VideoError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from multigrain.video.many import Extraction
 
 SOME_FAILED = 1
-SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".wav", ".mp3", ".flac", ".m4a", ".ogg")
-"""Files of a folder that are taken for videos or sound."""
+_NAMED = 5
+_SHARES = {"face": "face_share", "voice": "voice_share"}
 TRANSCRIPT_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".json", ".txt")
 """In the order in which they are preferred where a folder has several for one video."""
 
@@ -37,7 +40,13 @@ def extract(
         ),
     ] = None,
     labels: Annotated[Path | None, typer.Option(metavar="CSV", help="Columns file, start, end, label, split: makes a training store.")] = None,
-    label_range: Annotated[tuple[float, float], typer.Option("--range", metavar="LOW HIGH", help="The labels' range.")] = (-3.0, 3.0),
+    column: Annotated[list[str] | None, typer.Option(metavar="NAME=COLUMN", help="What a column is called in the labels' table.")] = None,
+    label_value: Annotated[list[str] | None, typer.Option(metavar="WORD=NUMBER", help="The score of a label that is a word.")] = None,
+    label_range: Annotated[
+        tuple[float, float] | None, typer.Option("--range", metavar="LOW HIGH", help="The labels' range (by default -3 3).")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse labels of files that are not there or of times after their end.")] = False,
+    audio_track: Annotated[str | None, typer.Option(metavar="N|LANGUAGE", help="The track of sound, by number from 1 on or language.")] = None,
     recognizer: Annotated[str, typer.Option(help="Without transcript: whisper:MODEL, pocketsphinx (unreliable) or none.")] = "none",
     faces: Annotated[bool, typer.Option("--faces/--no-faces", help="Look for a face; needs mediapipe.")] = True,
     workers: Annotated[int, typer.Option(min=1, help="Videos at once, each in a process of its own.")] = 1,
@@ -46,23 +55,39 @@ def extract(
     max_minutes: Annotated[float, typer.Option(min=0.01, help="Longer videos are refused.")] = 240.0,
 ) -> None:
     """Extracts the utterances of videos with their words, voice and face. A video that fails is one line of the summary (exit code 1)."""
+    from multigrain.cli.data import numbers, pairs
     from multigrain.schema import Task
-    from multigrain.video.labels import read_labels
+    from multigrain.video.labels import DEFAULT_RANGE, read_labels
     from multigrain.video.limits import Limits
     from multigrain.video.many import extract_store
 
-    if label_range[0] >= label_range[1]:
+    if label_range is not None and label_range[0] >= label_range[1]:
         raise VideoError(f"--range {label_range[0]:g} {label_range[1]:g}: expected the lowest label and then the highest, such as --range -3 3.")
-    files = _files(videos)
-    chosen = None if labels is None else read_labels(labels, files)
     console = _console()
+    files = _files(videos, transcript, console)
+    chosen = None
+    if labels is None and (column or label_value or strict):
+        raise VideoError("--column, --label-value and --strict say something about a table of labels, and there is none. Give it with --labels.")
+    if labels is not None:
+        found = read_labels(
+            labels,
+            files,
+            columns=pairs(column, "--column"),
+            label_values=numbers(label_value),
+            label_range=label_range,
+            is_strict=strict,
+        )
+        chosen, label_range = found.lines, found.label_range
+        for note in found.notes:
+            console.print(_note(note), soft_wrap=not console.is_terminal)
+    low, high = label_range or DEFAULT_RANGE
     with _bars(console, len(files) if chosen is None else len(chosen)) as (show, done):
         made = extract_store(
             files,
             out,
             transcripts=_transcripts(transcript, files),
             labels=chosen,
-            task=Task(minimum=label_range[0], maximum=label_range[1]),
+            task=Task(minimum=low, maximum=high),
             recognizer=recognizer,
             with_faces=faces,
             workers=workers,
@@ -71,6 +96,8 @@ def extract(
             limits=Limits(duration_seconds=max_minutes * 60),
             progress=show,
             on_done=done,
+            audio_track=audio_track,
+            is_strict=strict,
         )
     _print_summary(made, console)
     if made.store is None:
@@ -80,15 +107,30 @@ def extract(
         raise typer.Exit(SOME_FAILED)
 
 
-def _files(given: Sequence[Path]) -> list[Path]:
-    """The named files, and those of the named folders by their endings."""
+def _files(given: Sequence[Path], transcript: Path | None, console: "Console") -> list[Path]:
+    """The named files, and those of the named folders by their endings; what of a folder is not taken is counted and named."""
+    from multigrain.video.media import SUFFIXES
+
     files: list[Path] = []
+    others: list[Path] = []
     for path in given:
         path = path.absolute()
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()) if path.is_dir() else [path]
+        every = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        inside = [file for file in every if file.suffix.lower() in SUFFIXES] if path.is_dir() else every
         if not inside:
-            raise VideoError(f"The folder {path} holds no video: expected files that end with {', '.join(SUFFIXES)}.")
+            raise VideoError(f"The folder {path} holds no video: of its {len(every)} files none ends with {', '.join(SUFFIXES)}.")
         files += inside
+        kept = TRANSCRIPT_SUFFIXES if transcript is not None else ()
+        others += [file for file in every if file not in set(inside) and file.suffix.lower() not in kept]
+    if others:
+        counts = Counter(file.suffix.lower() or "no ending" for file in others)
+        console.print(
+            _note(
+                f"{len(others)} files of the folders were left out for their endings ({', '.join(f'{end} {n}' for end, n in counts.items())}): "
+                f"{_some([file.name for file in others])}. A file that is named itself may have any ending."
+            ),
+            soft_wrap=not console.is_terminal,
+        )
     return list(dict.fromkeys(files))
 
 
@@ -145,18 +187,16 @@ def _bars(console: "Console", num_videos: int) -> Iterator[tuple[Any, Any]]:
 
 
 def _print_summary(made: "Extraction", console: "Console") -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
     from rich.text import Text
 
-    if made.videos:
-        table = Table(Column("video", overflow="fold"), "seconds", "utterances", "face", "voice", "words from", "notes", box=None, pad_edge=False)
-        for facts in made.videos:
-            shares = ["none" if facts.get(name) is None else f"{100 * facts[name]:.0f} %" for name in ("face_share", "voice_share")]
-            origin = facts["transcript_origin"] + ("" if facts["is_transcript_reliable"] else ", unreliable")
-            row = (facts["file"], f"{facts['duration_seconds']:.1f}", str(facts["utterances"]), *shares, origin, " ".join(facts["notes"]))
-            table.add_row(*(Text(visible(cell)) for cell in row))
-        Console().print(table)
+    for facts in made.videos:
+        shares = [f"{name} {'none' if facts.get(key) is None else f'{100 * facts[key]:.0f} %'}" for name, key in _SHARES.items()]
+        origin = facts["transcript_origin"] + ("" if facts["is_transcript_reliable"] else ", unreliable")
+        counted = "1 utterance" if facts["utterances"] == 1 else f"{facts['utterances']} utterances"
+        typer.echo(visible(f"{facts['file']}: {facts['duration_seconds']:.1f} s, {counted}, {', '.join(shares)}, words from {origin}"))
+    for text, names in _grouped_notes(made.videos):
+        where = f" ({names[0]})" if len(names) == 1 else f" (and so for {len(names)} files: {_some(names)})"
+        typer.echo(visible(f"Note: {text}{where if len(made.videos) > 1 else ''}"))
     for failure in made.failures:
         console.print(Text(visible(f"FAILED {failure.video}: {failure.reason}")), soft_wrap=not console.is_terminal)
     counts = f"{len(made.videos)} of {len(made.videos) + len(made.failures)} videos"
@@ -168,3 +208,23 @@ def _print_summary(made: "Extraction", console: "Console") -> None:
             Text(f"What is done is kept in {made.parts}: mend the failed videos and run again with --resume --overwrite, or delete that folder."),
             soft_wrap=not console.is_terminal,
         )
+
+
+def _grouped_notes(videos: "Sequence[dict[str, Any]]") -> list[tuple[str, list[str]]]:
+    """Each note once, with the files that have it; notes that differ in numbers and in quoted words alone are one."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for facts in videos:
+        for note in facts["notes"]:
+            kind = re.sub(r"'[^']*'|\d+(?:[.,]\d+)*", "#", note)
+            found.setdefault(kind, (note, []))[1].append(facts["file"])
+    return list(found.values())
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def _note(text: str) -> "Text":
+    from rich.text import Text
+
+    return Text(visible(f"Note: {text}"))

@@ -24,6 +24,7 @@ def train(
     run_folder: Annotated[Path | None, typer.Option(help="Where the run goes (default runs/NAME).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete a run that is there already.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read all of the store first and compare it with what was written.")] = False,
 ) -> None:
     """Trains a model from a recipe and scores it on the validation and test splits."""
     if seed is not None and seeds is not None:
@@ -38,16 +39,16 @@ def train(
             raise RecipeError("A run folder is resumed with what it was started with: `multigrain train --resume RUN`, without anything else.")
         folders = sorted(Path(recipe).glob("seed-*"), key=_seed_number) if not RunFolder(recipe).is_run else []
         runs = [(RunFolder(path).recipe(), path, int(RunFolder(path).info()["seed"])) for path in folders or [Path(recipe)]]
-        _train_all(runs, resume=True, overwrite=False)
+        _train_all(runs, resume=True, overwrite=False, verify=verify)
         return
     resolved = load_recipe(recipe, overrides or [])
     folder = run_folder or Path("runs") / resolved.name
     if seeds is None:
-        _train_all([(resolved, folder, seed or 0)], resume=resume, overwrite=overwrite)
+        _train_all([(resolved, folder, seed or 0)], resume=resume, overwrite=overwrite, verify=verify)
         return
     if resolved.training.devices > 1:
         raise RecipeError("--seeds trains one run after the other in this process, which training.devices > 1 rules out. Start each with --seed.")
-    _train_all([(resolved, folder / f"seed-{number}", number) for number in range(seeds)], resume=resume, overwrite=overwrite)
+    _train_all([(resolved, folder / f"seed-{number}", number) for number in range(seeds)], resume=resume, overwrite=overwrite, verify=verify)
 
 
 def _seed_number(path: Path) -> int:
@@ -55,10 +56,17 @@ def _seed_number(path: Path) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def _train_all(runs: "list[tuple[Recipe, Path, int]]", *, resume: bool, overwrite: bool) -> None:
-    from multigrain.cli import INTERRUPTED, print_problem
+def _train_all(runs: "list[tuple[Recipe, Path, int]]", *, resume: bool, overwrite: bool, verify: bool) -> None:
+    from multigrain.cli import INTERRUPTED, TERMINATED, print_problem
     from multigrain.training.train import TrainingInterrupted, train_run
 
+    if verify:
+        from multigrain.data.store import Store
+        from multigrain.data.store_verify import check_content
+
+        data = [recipe.data for recipe, _, _ in runs]
+        for path in dict.fromkeys(str(path) for own in data for path in ([own.store] if own.stores is None else [each.path for each in own.stores])):
+            check_content(Store.open(path))
     results = []
     for recipe, folder, seed in runs:
         if len(runs) > 1:
@@ -67,7 +75,7 @@ def _train_all(runs: "list[tuple[Recipe, Path, int]]", *, resume: bool, overwrit
             results.append(train_run(recipe, run_folder=folder, seed=seed, resume=resume, overwrite=overwrite))
         except TrainingInterrupted as interruption:
             print_problem(str(interruption))
-            raise typer.Exit(INTERRUPTED) from interruption
+            raise typer.Exit(TERMINATED if interruption.is_by_sigterm else INTERRUPTED) from interruption
     if results[-1]:  # empty in the second and further processes of DDP
         _print_results(results, runs[0][1] if len(runs) == 1 else runs[0][1].parent)
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from multigrain.data import doctor_checks as checks
+from multigrain.data.doctor_labels import check_changes, check_label_use
 from multigrain.data.doctor_scan import ValueScan, scan_values
 from multigrain.data.doctor_summary import Finding, LabelSummary, ModalitySummary, SplitSummary, summarise_labels, summarise_modality
 from multigrain.data.store import Store
@@ -83,9 +84,11 @@ def examine(store: Store) -> Diagnosis:
     """
     summaries, modality_findings = _examine_splits(store)
     findings = [
+        *check_changes(store),
         *checks.check_splits(store),
         *checks.check_groups(store),
         *checks.check_labels(store),
+        *check_label_use(store),
         *modality_findings,
         *checks.check_copies(store),
     ]

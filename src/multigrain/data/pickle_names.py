@@ -16,6 +16,7 @@ SPILL_BYTES = 1 << 20
 """Decoded payloads of at least this many bytes go to a temporary file."""
 CHUNK_BYTES = 4 << 20
 
+_MOST_AXES, _LONGEST_AXIS, _LONGEST_EMPTY = 32, 1 << 48, 1 << 24
 _DTYPE = re.compile(r"[<>|=]?[biufcSUO?][0-9]*")
 _LATIN1 = {"latin1", "latin-1", "latin_1", "iso-8859-1", "iso8859-1"}
 
@@ -56,10 +57,21 @@ def _dtype_of(value: Any) -> np.dtype:
     return value
 
 
+def check_shape(shape: Any) -> int:
+    """The number of elements of an array.
+
+    Raises:
+        ValueError: no array can have this shape, or an array without elements claims steps without end, which a reader would count.
+    """
+    if len(shape) > _MOST_AXES or not all(isinstance(size, int) and 0 <= size < _LONGEST_AXIS for size in shape):
+        raise ValueError("an array of an impossible shape")
+    if math.prod(size for size in shape if size) > (_LONGEST_EMPTY if 0 in shape else _LONGEST_AXIS):
+        raise ValueError(f"an array of the impossible shape {tuple(shape)}")
+    return math.prod(shape)
+
+
 def _array(shape: Any, dtype: np.dtype, order: Any, data: Any) -> np.ndarray:
-    if not all(isinstance(size, int) and size >= 0 for size in shape):
-        raise ValueError(f"an array of shape {shape}")
-    count = math.prod(shape)
+    count = check_shape(shape)
     if dtype.hasobject:
         if type(data) is not list or len(data) != count:
             raise ValueError(f"an array of {count} objects with other content")
@@ -154,18 +166,21 @@ def _refuse_call(*_arguments: Any) -> Any:
 
 
 _ARRAY = StandIn(_refuse_call)
+ORDERED_DICT, _SET, _FROZENSET = StandIn(OrderedDict), StandIn(set), StandIn(frozenset)
+KEYED = (ORDERED_DICT, _SET, _FROZENSET)
+"""Those whose arguments are hashed."""
 _CORES = ("numpy.core", "numpy._core")
 _BUILTINS = ("builtins", "__builtin__")
 STAND_INS: dict[tuple[str, str], StandIn] = {
     ("numpy", "ndarray"): _ARRAY,
     ("numpy", "dtype"): StandIn(_make_dtype),
     ("_codecs", "encode"): StandIn(_encode),
-    ("collections", "OrderedDict"): StandIn(OrderedDict),
+    ("collections", "OrderedDict"): ORDERED_DICT,
     **{(f"{core}.multiarray", "_reconstruct"): StandIn(_make_pending_array) for core in _CORES},
     **{(f"{core}.multiarray", "scalar"): StandIn(_make_scalar) for core in _CORES},
     **{(f"{core}.numeric", "_frombuffer"): StandIn(_make_from_buffer) for core in _CORES},
-    **{(module, "set"): StandIn(set) for module in _BUILTINS},
-    **{(module, "frozenset"): StandIn(frozenset) for module in _BUILTINS},
+    **{(module, "set"): _SET for module in _BUILTINS},
+    **{(module, "frozenset"): _FROZENSET for module in _BUILTINS},
     **{(module, "complex"): StandIn(complex) for module in _BUILTINS},
     **{(module, "bytearray"): StandIn(_make_bytearray) for module in _BUILTINS},
     **{(module, "bytes"): StandIn(_make_bytes) for module in _BUILTINS},

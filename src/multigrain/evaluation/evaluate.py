@@ -10,6 +10,7 @@ from multigrain.errors import CheckpointError, DataError
 from multigrain.evaluation.by_store import metrics_by_store
 from multigrain.evaluation.predict import Predictions, predict_split, read_predictions
 from multigrain.metrics import compute_metrics
+from multigrain.models.checkpoint import read_description, task_of
 from multigrain.schema import Task
 
 if TYPE_CHECKING:
@@ -47,11 +48,10 @@ class RunFacts:
         """
         path = self.folder / "checkpoints" / "best" / "config.json"
         try:
-            return Task.from_dict(json.loads(path.read_text(encoding="utf-8"))["task"])
-        except (OSError, ValueError, KeyError) as error:
+            return task_of(read_description(path), path)
+        except CheckpointError as error:
             raise CheckpointError(
-                f"{path} cannot be read as a checkpoint's description ({error}). The run has not finished an epoch or was damaged; "
-                "resume it with `multigrain train --resume` or train it again."
+                f"{error} The run has not finished an epoch or was damaged; resume it with `multigrain train --resume` or train it again."
             ) from error
 
     def predictions(self, split: str) -> Predictions:
@@ -192,6 +192,18 @@ def open_model_and_store(
     check_features(model, store)
     _check_labels(model, store)
     return model, store
+
+
+def verify_data_of_run(run_folder: str | os.PathLike[str], path: "str | os.PathLike[str] | None" = None) -> None:
+    """Reads all of the store, or of what the run was trained on, and compares its content with what was written.
+
+    Raises:
+        DataError: it was changed, or is gone.
+    """
+    from multigrain.data.store import Store
+    from multigrain.data.store_verify import check_content
+
+    check_content(own_store(read_run(run_folder)) if path is None else Store.open(Path(path)))
 
 
 def _check_labels(model: "MultimodalModel", store: "Store | JointStore") -> None:

@@ -4,11 +4,12 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from multigrain.described import checked_value, from_json
 from multigrain.errors import CheckpointError, RecipeError
 from multigrain.language.pieces import WordPieces
 from multigrain.language.settings import TextEncoderSettings
@@ -67,12 +68,11 @@ class TextReader:
         Raises:
             CheckpointError: the encoder is not here, or is another one than the model was trained on.
         """
-        known = {entry.name for entry in fields(TextEncoderSettings)}
-        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in description.items() if key != "sha256"}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise CheckpointError(f"{folder} sets {unknown} of its text encoder, which this version of multigrain does not know. Update multigrain.")
-        settings, sha256 = TextEncoderSettings(**values), description["sha256"]
+        path = folder / "config.json"
+        if not isinstance(description, Mapping):
+            raise CheckpointError(f"{path}, text_encoder is no object with settings. Fetch or train the checkpoint again.")
+        values = {key: value for key, value in description.items() if key != "sha256"}
+        settings, sha256 = from_json(TextEncoderSettings, values, f"{path}, text_encoder"), checked_value(str, description, "sha256", path)
         own = folder / CHECKPOINT_FOLDER
         if settings.mode == "fine_tuned":
             if not (own / "config.json").is_file():

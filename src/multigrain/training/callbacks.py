@@ -74,7 +74,7 @@ class EpochRecorder(Callback):
             valid_of = metrics_by_store(
                 task, answers, module.valid_label.numpy(), module.valid_ids, self.recipe.data.store_names, self.recipe.evaluation.convention
             )
-        valid_loss = task_loss(task, module.valid_prediction, module.valid_label, module.loss).item()
+        valid_loss = task_loss(task, module.valid_prediction, module.valid_label, module.loss, module.class_weights).item()
         monitor = self.recipe.training.monitor
         score = valid_loss if monitor == "valid_loss" else valid[monitor]
         is_kept = progress.finish_epoch(valid_loss, score, self.higher_is_better, self.recipe.training)

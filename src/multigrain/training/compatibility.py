@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from multigrain.data.batchable import BatchableSplit
 from multigrain.data.joint_store import JointStore
 from multigrain.data.store import Store
-from multigrain.errors import CheckpointError, DataError
+from multigrain.errors import CheckpointError, DataError, RecipeError
 from multigrain.models.base import MultimodalModel
 from multigrain.schema import MODALITIES
+from multigrain.training.recipe import TrainingRecipe
 
 
 def choose_modalities(store: Store | JointStore, readable: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
@@ -130,3 +132,19 @@ def check_labels(split: BatchableSplit, label_dim: int) -> None:
             f"{wrong.size} of {len(split)} labels in split {split.name!r} are not finite; the first is that of "
             f"{split.ids[wrong[0]]!r}. Drop these utterances and convert the data set again."
         )
+
+
+def check_accelerator(training: TrainingRecipe) -> None:
+    """Checks that the device that a recipe asks for is there.
+
+    Raises:
+        RecipeError: it is not, or there are fewer of it.
+    """
+    kind = training.accelerator
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise RecipeError("training.accelerator is 'mps', but this machine or this torch has no Apple GPU. Set it to auto or cpu.")
+    if kind == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        why = "this torch was built without CUDA" if torch.version.cuda is None else "the driver shows none"
+        raise RecipeError(f"training.accelerator is 'gpu', but no GPU can be used here: {why}. Set it to auto or cpu, or install torch for CUDA.")
+    if kind == "gpu" and torch.cuda.is_available() and training.devices > torch.cuda.device_count():
+        raise RecipeError(f"training.devices is {training.devices}, but there are {torch.cuda.device_count()} GPUs. Ask for as many as there are.")

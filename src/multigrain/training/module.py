@@ -10,7 +10,7 @@ import torch.distributed
 from torch import Tensor
 
 from multigrain.errors import TrainingError
-from multigrain.losses import loss_name, task_loss
+from multigrain.losses import balanced_weights, loss_name, task_loss
 from multigrain.models.base import MultimodalModel
 from multigrain.schema import ModelOutput
 from multigrain.training.epoch_batches import BatchPart, EpochBatches
@@ -36,6 +36,11 @@ class TrainingModule(lightning.LightningModule):
         self.progress = Progress()
         self.optimizer_state: dict[str, Any] | None = None
         self.loss = loss_name(model.task, recipe.loss)
+        self.class_weights: Tensor | None = None
+        if recipe.class_weights == "balanced":
+            labels = train_batches.split.labels
+            assert labels is not None  # checked before training begins
+            self.class_weights = balanced_weights(model.task, labels)
         self.base_rates: list[float] = []
         self.train_loss_sum, self.train_utterances, self.learning_rate = 0.0, 0, 0.0
         self.valid_prediction, self.valid_label = torch.empty(0, 0), torch.empty(0, 0)
@@ -84,7 +89,7 @@ class TrainingModule(lightning.LightningModule):
         self.model.set_progress(share_done)
         output = self.model(part.batch)
         assert part.batch.label is not None
-        loss = task_loss(self.model.task, output.prediction, part.batch.label, self.loss)
+        loss = task_loss(self.model.task, output.prediction, part.batch.label, self.loss, self.class_weights)
         for term in output.losses.values():
             loss = loss + term
         value = loss.item()

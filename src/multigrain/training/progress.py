@@ -1,7 +1,7 @@
 """What a run carries from epoch to epoch: the best one so far, the plateau schedule, early stopping."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from multigrain.training.recipe import TrainingRecipe
@@ -30,6 +30,19 @@ class Progress:
     plateau_wait: int = 0
     rate_factor: float = 1.0
     is_finished: bool = False
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Progress":
+        """The inverse of `to_dict`.
+
+        Raises:
+            TypeError, KeyError: a value is missing or of another type.
+        """
+        for entry in fields(cls):
+            kinds: Any = (int, float) if entry.type is float else entry.type
+            if not isinstance(values[entry.name], kinds):
+                raise TypeError(f"{entry.name} is {values[entry.name]!r}")
+        return cls(**values)
 
     def finish_epoch(self, valid_loss: float, score: float, higher_is_better: bool, recipe: TrainingRecipe) -> bool:
         """Takes note of an epoch's validation, and decides on the learning rate and on stopping.

@@ -110,6 +110,7 @@ class TrainingRecipe:
         batch_utterances: utterances a step, over all devices together; or None.
         batch_steps: most padded steps of the longest modality a batch may hold, over all devices; or None.
         loss: a name in `multigrain.losses.LOSSES`; None for the task's own.
+        class_weights: for a task of classes, `balanced` lets each class count the same in the loss, however few utterances it has.
         optimizer: `adam` or `adamw`.
         learning_rate: of the optimiser, after warm-up.
         weight_decay: of the optimiser.
@@ -137,6 +138,7 @@ class TrainingRecipe:
     batch_utterances: int | None = 32
     batch_steps: int | None = None
     loss: str | None = None
+    class_weights: Literal["none", "balanced"] = "none"
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from filelock import FileLock, Timeout
 
+from multigrain.data.torch_files import check_torch_pickle
 from multigrain.errors import TrainingError
 from multigrain.training.recipe import Recipe
 from multigrain.training.recipe_file import recipe_from_dict
@@ -54,7 +55,7 @@ class RunFolder:
         Raises:
             TrainingError: another process is training here, or nothing can be written beside the folder.
         """
-        whole = self.path.absolute()
+        whole = self.path.resolve()  # a link to the folder, or to one above it, is another name of the same run
         with write_errors(self.path):
             whole.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(whole.with_name(f".{whole.name}.lock"), timeout=0)
@@ -87,13 +88,14 @@ class RunFolder:
             )
         with write_errors(self.path):
             if self.is_run:
-                shutil.rmtree(self.path)
-            beside = self.path.absolute().parent / f".{self.path.absolute().name}.part-{os.getpid()}"
+                shutil.rmtree(self.path.resolve())
+            place = self.path.resolve()
+            beside = place.with_name(f".{place.name}.part-{os.getpid()}")
             beside.mkdir(parents=True)
             try:
                 (beside / self.recipe_file.name).write_text(recipe.to_yaml(), encoding="utf-8")
                 write_json(beside / self.info_file.name, info)
-                os.rename(beside, self.path)
+                os.rename(beside, place)
             except BaseException:
                 shutil.rmtree(beside, ignore_errors=True)
                 raise
@@ -126,6 +128,8 @@ class RunFolder:
         """Adds a line to metrics.jsonl or timing.jsonl."""
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite(values)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # before the resume state says that this epoch is done
 
     def cut_back(self, epochs: int) -> None:
         """Drops what was written after the given number of whole epochs, and what a kill left half done.
@@ -155,12 +159,15 @@ class RunFolder:
         try:
             beside.mkdir(parents=True)
             model.save_pretrained(beside)
+            for path in [*beside.rglob("*"), beside]:
+                _to_disk(path)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
         if self.best.exists():
             os.rename(self.best, former)
         os.rename(beside, self.best)
+        _to_disk(self.best.parent)
         shutil.rmtree(former, ignore_errors=True)
 
     def save_last(self, state: dict[str, Any]) -> None:
@@ -168,10 +175,9 @@ class RunFolder:
         import torch
 
         self.last_file.parent.mkdir(parents=True, exist_ok=True)
+        _to_disk(self.path)  # the names of the files that this state counts on
         with _replacing(self.last_file) as beside, beside.open("wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
 
     def load_last(self) -> dict[str, Any] | None:
         """The resume state, or None when no epoch has been finished.
@@ -189,10 +195,20 @@ class RunFolder:
             raise TrainingError(
                 f"The resume state {self.last_file} cannot be opened ({error.strerror}). Make it readable, and resume again."
             ) from error
+        with file, self.state_errors():
+            check_torch_pickle(self.last_file)
+            return dict(torch.load(file, map_location="cpu", weights_only=True))
+
+    @contextmanager
+    def state_errors(self) -> Iterator[None]:
+        """Turns what a damaged resume state leads to into one message: it fails in any of a dozen ways, from the zip archive to the model.
+
+        Raises:
+            TrainingError: something failed.
+        """
         try:
-            with file:
-                return dict(torch.load(file, map_location="cpu", weights_only=True))
-        except Exception as error:  # a damaged file fails in any of a dozen ways, from the zip archive to the unpickler
+            yield
+        except Exception as error:
             raise TrainingError(
                 f"The resume state {self.last_file} is damaged ({type(error).__name__}), so that the run cannot go on. Start it anew with "
                 "--overwrite, which deletes what is in the folder."
@@ -220,12 +236,25 @@ def finite(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
+def _to_disk(path: Path) -> None:
+    """Waits until a file's content, or the names in a folder, would survive a loss of power."""
+    if path.is_dir() and os.name == "nt":
+        return  # there folders cannot be opened
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     beside = path.with_name(path.name + ".part")
     try:
         yield beside
+        _to_disk(beside)
         os.replace(beside, path)
+        _to_disk(path.parent)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise

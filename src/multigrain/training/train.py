@@ -25,24 +25,33 @@ from multigrain.data.batching import LengthBucketSampler
 from multigrain.data.joint_store import JointStore
 from multigrain.data.store import Store
 from multigrain.data.store_draw import StoreDraw
-from multigrain.errors import MultigrainError, RecipeError, nearest
+from multigrain.errors import MultigrainError, RecipeError, TrainingError, nearest
 from multigrain.evaluation.by_store import metrics_by_store
 from multigrain.evaluation.predict import predict_split, write_predictions
 from multigrain.evaluation.zero_attention import zero_attention
 from multigrain.language.reader import TextReader
 from multigrain.losses import loss_name
-from multigrain.metrics import compute_metrics, metrics_for
+from multigrain.metrics import compute_metrics, confusion_matrix, metrics_for
 from multigrain.models import MODELS, build_model
 from multigrain.models import load as load_model
 from multigrain.models.base import MultimodalModel
 from multigrain.schema import Task
 from multigrain.training.callbacks import ConsoleProgress, EpochRecorder, log_epoch, reseed
-from multigrain.training.compatibility import check_alignment, check_every_store_is_read, check_labels, check_vectors, choose_modalities
+from multigrain.training.compatibility import (
+    check_accelerator,
+    check_alignment,
+    check_every_store_is_read,
+    check_labels,
+    check_vectors,
+    choose_modalities,
+)
 from multigrain.training.epoch_batches import EpochBatches
+from multigrain.training.interruption import Terminated, terminated_by_sigterm
 from multigrain.training.loggers import check_loggers, make_loggers
 from multigrain.training.modality_dropout import ModalityDropout, warn_without_effect
 from multigrain.training.module import TrainingModule
 from multigrain.training.open_data import open_data, open_text_reader
+from multigrain.training.processes import follow_the_first, further_processes, process_rank
 from multigrain.training.progress import Progress
 from multigrain.training.recipe import Recipe, TrainingRecipe
 from multigrain.training.resume_check import check_resume, text_encoder_facts
@@ -52,7 +61,15 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C; the message says how to go on."""
+    """Ctrl-C or SIGTERM; the message says how to go on.
+
+    Attributes:
+        is_by_sigterm: which of them.
+    """
+
+    def __init__(self, message: str, *, is_by_sigterm: bool = False) -> None:
+        super().__init__(message)
+        self.is_by_sigterm = is_by_sigterm
 
 
 def train_run(
@@ -73,14 +90,23 @@ def train_run(
 
     Raises:
         MultigrainError: what is wrong with recipe, store or folder; or a loss that is not finite.
-        TrainingInterrupted: Ctrl-C; the run can be resumed.
+        TrainingInterrupted: Ctrl-C or SIGTERM; the run can be resumed.
     """
-    is_first = process_rank() == 0  # the other processes of DDP run this function too
-    console = Console(stderr=True, quiet=not (show_progress and is_first))
+    if process_rank() > 0:  # the other processes of DDP run this function too
+        follow_the_first()
+        return _train(recipe, RunFolder(run_folder), seed, resume=resume, overwrite=overwrite, show_progress=False)
+    with terminated_by_sigterm():
+        return _train(recipe, RunFolder(run_folder), seed, resume=resume, overwrite=overwrite, show_progress=show_progress)
+
+
+def _train(recipe: Recipe, folder: RunFolder, seed: int, *, resume: bool, overwrite: bool, show_progress: bool) -> dict[str, Any]:
+    is_first = process_rank() == 0
+    console = Console(stderr=True, quiet=not show_progress)
     reader = open_text_reader(recipe)
     if reader is not None:
         console.print(f"Text encoder {reader.source.in_words}; {reader.settings.mode}", highlight=False, markup=False, soft_wrap=True)
-    folder, store = RunFolder(run_folder), open_data(recipe, reader)
+    check_accelerator(recipe.training)
+    store = open_data(recipe, reader)
     model, higher_is_better = prepare_model(recipe, store, seed, reader)
     with folder.locked() if is_first else nullcontext():
         return _train_in(folder, recipe, store, model, seed, higher_is_better, console, resume=resume, overwrite=overwrite)
@@ -105,9 +131,13 @@ def _train_in(
             if folder.info()["status"] == "completed":
                 console.print(f"The run {folder.path} is complete; there is nothing to resume.", highlight=False, soft_wrap=True)
                 return folder.results()
+            if not folder.last_file.is_file():
+                console.print(f"{folder.path} holds no saved state, since no epoch was finished: it begins anew.", highlight=False, soft_wrap=True)
             with write_errors(folder.path):
                 folder.set_status("running")
         else:
+            if resume:
+                console.print(f"There is no run at {folder.path} to resume: it begins anew.", highlight=False, soft_wrap=True)
             folder.create(recipe, _run_info(folder, recipe, store, seed, model), overwrite=overwrite)
     threads = torch.get_num_threads()
     try:
@@ -116,7 +146,9 @@ def _train_in(
         return finish(recipe, folder, store, model) if is_first else {}
     except KeyboardInterrupt as error:
         _note_status(folder, "interrupted")
-        raise TrainingInterrupted(f"Interrupted. Continue with: multigrain train --resume {folder.path}") from error
+        is_by_sigterm = isinstance(error, Terminated)
+        how = "Ended by SIGTERM" if is_by_sigterm else "Interrupted"
+        raise TrainingInterrupted(f"{how}. Continue with: multigrain train --resume {folder.path}", is_by_sigterm=is_by_sigterm) from error
     except Exception:  # whatever it was, the run is no longer running; it goes on to the caller
         _note_status(folder, "failed")
         raise
@@ -143,6 +175,11 @@ def prepare_model(recipe: Recipe, store: Store | JointStore, seed: int, reader: 
     if task.label_dim != store.task.label_dim:
         raise RecipeError(f"task.kind is {task.kind!r}, but the store {store} has labels for {store.task.kind!r}. Leave task.kind out.")
     loss_name(task, recipe.training.loss)
+    if recipe.training.class_weights != "none" and task.kind != "classification":
+        raise RecipeError(
+            f"training.class_weights is {recipe.training.class_weights!r}, but the task is of kind {task.kind!r} without classes. Set it to none, or "
+            "set task.kind to classification."
+        )
     check_loggers(recipe.training.loggers)
     higher_is_better = monitor_direction(recipe.training.monitor, task, recipe.evaluation.convention)
     names = choose_modalities(store, MODELS[recipe.model.name].modalities, recipe.data.modalities)
@@ -203,18 +240,17 @@ def _run_info(folder: RunFolder, recipe: Recipe, store: Store | JointStore, seed
     }
 
 
-def process_rank() -> int:
-    """Which of the processes that train together this is; 0 when it is alone."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
-
-
 def fit(
     recipe: Recipe, folder: RunFolder, store: Store | JointStore, model: MultimodalModel, seed: int, higher_is_better: bool, console: Console
 ) -> None:
     """Trains from where the run folder stands to the last epoch; everything is left in the run folder."""
     training, is_first = recipe.training, process_rank() == 0
     state = folder.load_last()
-    progress = Progress(**state["progress"]) if state else Progress()
+    progress = Progress()
+    if state:
+        with folder.state_errors():
+            progress = Progress.from_dict(state["progress"])
+            model.load_state_dict(state["model"])
     if is_first:
         with write_errors(folder.path):
             folder.cut_back(progress.epoch)
@@ -232,10 +268,43 @@ def fit(
         loggers = _loggers(folder, training.loggers) if is_first else []
         trainer = _trainer(training, folder, loggers, callbacks, epochs=training.epochs - progress.epoch, skips_parameters=model.skips_parameters)
         if state:
-            model.load_state_dict(state["model"])
-            module.optimizer_state = state["optimizer"]
-            trainer.precision_plugin.load_state_dict(state["precision"])
-        _fit(trainer, module)
+            with folder.state_errors():
+                module.optimizer_state = state["optimizer"]
+                trainer.precision_plugin.load_state_dict(state["precision"])
+        with _watched(training.devices, folder, console):
+            _fit(trainer, module)
+
+
+@contextmanager
+def _watched(devices: int, folder: RunFolder, console: Console) -> Iterator[None]:
+    """The time of training together: the further processes are started, and where one dies, that is the error.
+
+    Raises:
+        TrainingError: one died.
+    """
+
+    def in_words(death: str) -> str:
+        return (
+            f"Training in {folder.path} cannot go on: {death}. Where the system killed it, memory was probably too small: train with fewer devices "
+            f"or smaller batches. Continue with: multigrain train --resume {folder.path}"
+        )
+
+    def give_up(death: str) -> None:
+        _note_status(folder, "failed")
+        console.print(f"Error: {in_words(death)}", highlight=False, markup=False, soft_wrap=True)
+        os._exit(2)
+
+    with further_processes(devices, give_up) as ranks:
+        try:
+            yield
+        except MultigrainError:
+            raise
+        except (KeyboardInterrupt, Exception) as error:
+            is_users = isinstance(error, KeyboardInterrupt) and not isinstance(error, Terminated)
+            death = ranks.death if is_users or isinstance(error, Terminated) else ranks.await_death()
+            if death is None or is_users:
+                raise
+            raise TrainingError(in_words(death)) from error
 
 
 def _trainer(
@@ -296,10 +365,12 @@ def _loggers(folder: RunFolder, names: tuple[str, ...]) -> list[Any]:
 def _fit(trainer: lightning.Trainer, module: TrainingModule) -> None:
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if is_main else None
+    # Lightning's own handler of SIGTERM waits for the other processes in the middle of whatever they do, and they for this one
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     try:
         trainer.fit(module)
-    except SystemExit as error:  # Lightning makes an exit of Ctrl-C
-        raise KeyboardInterrupt from error
+    except SystemExit as error:  # Lightning makes an exit of a KeyboardInterrupt, which it is the context of
+        raise (error.__context__ if isinstance(error.__context__, KeyboardInterrupt) else KeyboardInterrupt()) from error
     finally:
         if is_main:
             signal.signal(signal.SIGINT, handler)
@@ -331,6 +402,7 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store | JointStore, like: M
     splits: dict[str, Any] = {}
     zeros: dict[str, dict[str, float]] = {}
     stores: dict[str, dict[str, dict[str, float]]] = {name: {} for name in recipe.data.store_names}
+    confusion: dict[str, list[list[int]]] = {}
     convention = recipe.evaluation.convention
     with write_errors(folder.path):
         for name in ("valid", "test"):
@@ -341,6 +413,8 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store | JointStore, like: M
             zeros[name] = zero_attention(model, store.split(name))
             if predictions.labels is not None:
                 splits[name] = compute_metrics(model.task, predictions.answers, predictions.labels, convention, ids=predictions.ids)
+                if model.task.kind == "classification":
+                    confusion[name] = confusion_matrix(model.task, predictions.scores, predictions.labels).tolist()
                 own = metrics_by_store(model.task, predictions.answers, predictions.labels, predictions.ids, list(stores), convention)
                 for store_name, metrics in own.items():
                     stores[store_name][name] = metrics
@@ -356,6 +430,7 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store | JointStore, like: M
             "splits": splits,
         } | ({"zero_attention": zeros} if model.has_sparse_attention else {})
         results |= {"stores": stores} if stores else {}
+        results |= {"confusion": confusion} if confusion else {}
         write_json(folder.results_file, results)
         folder.set_status("completed")
     return folder.results()

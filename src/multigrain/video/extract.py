@@ -62,6 +62,7 @@ class ExtractedVideo:
         transcript_origin: `subtitles`, `text` (placed by alignment), `words` (given with times), `recognised` or `none`.
         is_transcript_reliable: False for text that pocketsphinx recognised: a last resort whose words are often wrong.
         notes: what the user should know, a sentence each.
+        skipped: numbers of the given segments that begin after the video's end and have no utterance.
         seconds: time that each part of the work took. Sound and faces are worked on side by side, so that the sum is more than the whole.
     """
 
@@ -75,6 +76,7 @@ class ExtractedVideo:
     is_transcript_reliable: bool
     notes: list[str]
     seconds: Mapping[str, float]
+    skipped: tuple[int, ...] = ()
 
 
 @dataclass
@@ -121,6 +123,7 @@ def extract_video(
     progress: Progress | None = None,
     segments: Sequence[GivenSegment] | None = None,
     with_faces: bool = True,
+    audio_track: str | None = None,
 ) -> ExtractedVideo:
     """Everything that can be found in one video or sound file.
 
@@ -132,11 +135,13 @@ def extract_video(
         progress: told how far each of `STAGES` is.
         segments: the utterances, where they are known, such as from a table of labels; by default they are found.
         with_faces: False leaves the face out, and needs no mediapipe.
+        audio_track: which track of sound is heard: its number from 1 on, or its language; by default the one that players take, unless it is
+            silent beside one that is not.
 
     Raises:
         VideoError: the file or its transcript cannot be read or exceeds a limit, or a library that it needs is missing.
     """
-    media, given = check_video(path, transcript=transcript, recognizer=recognizer, limits=limits)
+    media, given = check_video(path, transcript=transcript, recognizer=recognizer, limits=limits, audio_track=audio_track)
     if segments is not None:
         _check_count(len(segments), media.path, limits)
     tell, clock, stop = _one_at_a_time(progress), _Clock(), Event()
@@ -171,11 +176,12 @@ def extract_video(
         is_transcript_reliable=found.is_reliable,
         notes=notes,
         seconds=dict(clock.seconds),
+        skipped=found.skipped,
     )
 
 
 def check_video(
-    path: str | Path, *, transcript: str | Path | None = None, recognizer: str = "none", limits: Limits
+    path: str | Path, *, transcript: str | Path | None = None, recognizer: str = "none", limits: Limits, audio_track: str | None = None
 ) -> tuple[Media, Transcript | None]:
     """What can be said against a video or its transcript within a moment, before anything is computed; both as they were opened.
 
@@ -183,7 +189,7 @@ def check_video(
         VideoError: as `extract_video` does.
     """
     check_recognizer(recognizer)
-    media = inspect_media(path, limits)
+    media = inspect_media(path, limits, audio_track)
     given = None if transcript is None else read_transcript(transcript, limits)
     if given is not None and given.origin == "subtitles":
         _check_count(len(given.cues) // CUES_PER_UTTERANCE, Path(transcript), limits)

@@ -18,13 +18,14 @@ from multigrain.errors import VideoError
 from multigrain.schema import MODALITIES, Task
 from multigrain.video.acoustic import LICENCE_NOTE
 from multigrain.video.extract import FEATURES, extract_video
-from multigrain.video.labels import LabelledSegment, unique_names
+from multigrain.video.labels import LabelledSegment, unique_names, without_lines
 from multigrain.video.limits import Limits
 from multigrain.video.recognition import check_recognizer
 from multigrain.video.words import GivenSegment
 from multigrain.video.workers import run_tasks
 
 _PARTS_MARK = ".extracting"
+_FACTS = "video.json"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class _VideoTask:
     limits: Limits
     segments: tuple[GivenSegment, ...] | None
     with_faces: bool
+    audio_track: str | None
+    is_strict: bool
 
 
 @dataclass
@@ -92,6 +95,8 @@ def extract_store(
     limits: Limits = Limits(),  # noqa: B008 (frozen)
     progress: Callable[[Path, str, float], None] = lambda video, stage, share: None,
     on_done: Callable[[Path, str | None], None] = lambda video, reason: None,
+    audio_track: str | None = None,
+    is_strict: bool = False,
 ) -> Extraction:
     """Extracts videos into one store; a video that cannot be extracted is a failure in the result, and the others are done.
 
@@ -109,6 +114,8 @@ def extract_store(
         limits: what is refused.
         progress: told a video, a stage and its share.
         on_done: told each video when it is done, with the reason where it failed.
+        audio_track: see `extract_video`.
+        is_strict: a video of which a labelled utterance begins after its end is a failure; else that utterance is left out, with a note.
 
     Raises:
         VideoError: no videos, or an interrupted extraction lies there and `resume` is False.
@@ -126,7 +133,7 @@ def extract_store(
     if parts.exists() and not resume:
         raise VideoError(f"{parts} holds what an interrupted extraction to {target} had finished. Add --resume to go on with it, or delete it.")
     parts.mkdir(parents=True, exist_ok=True)
-    plan = _planned(paths, parts, transcripts or {}, labels, recognizer, limits, with_faces)
+    plan = _planned(paths, parts, transcripts or {}, labels, recognizer, limits, with_faces, audio_track, is_strict)
     num_reused = len(plan.done)
     failures = []
     for outcome in run_tasks(
@@ -139,7 +146,9 @@ def extract_store(
         else:
             failures.append(Failure(ended.video, outcome.reason))
     done = {path: plan.done[path] for path in paths if path in plan.done}
-    facts = [json.loads((part / "video.json").read_text(encoding="utf-8")) for part in done.values()]
+    facts = [_facts(part) for part in done.values()]
+    if labels is not None:
+        labels = without_lines(labels, {path: own["skipped"] for path, own in zip(done, facts, strict=True)})
     num_utterances = _assemble(target, done, facts, labels, task or Task(), overwrite) if done else 0
     if not failures:
         shutil.rmtree(parts, ignore_errors=True)
@@ -161,20 +170,23 @@ def _planned(
     recognizer: str,
     limits: Limits,
     with_faces: bool,
+    audio_track: str | None,
+    is_strict: bool,
 ) -> _Plan:
     plan = _Plan()
     for path in paths:
         segments = None if labels is None else tuple(line.segment for line in labels[path])
         transcript = transcripts.get(path)
         decisive = [
-            *(__version__, {name: spec.to_dict() for name, spec in FEATURES.items()}, asdict(limits), recognizer, with_faces),
-            *(_identity(path), None if transcript is None else _identity(transcript)),
+            *(__version__, {name: spec.to_dict() for name, spec in FEATURES.items()}, asdict(limits), recognizer, with_faces, audio_track, is_strict),
+            *(str(path), None if transcript is None else _content(transcript)),
             None if segments is None else [asdict(segment) for segment in segments],
         ]
         part = parts / f"{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:24]}.store"
-        if (part / "video.json").is_file():
+        if (part / _FACTS).is_file() and _facts(part)["sha256"] == _content(path):
             plan.done[path] = part
         else:
+            shutil.rmtree(part, ignore_errors=True)  # of a video that was another then
             plan.tasks.append(
                 _VideoTask(
                     video=path,
@@ -184,21 +196,28 @@ def _planned(
                     limits=limits,
                     segments=segments,
                     with_faces=with_faces,
+                    audio_track=audio_track,
+                    is_strict=is_strict,
                 )
             )
     return plan
 
 
-def _identity(path: Path) -> list[Any]:
-    """What tells a file from what it was before: path, size and time of its last change."""
+def _content(path: Path) -> str:
+    """What tells a file from what it was before, whatever its name, size and times say."""
     if not path.is_file():
-        return [str(path)]
-    facts = path.stat()
-    return [str(path), facts.st_size, facts.st_mtime_ns]
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _facts(part: Path) -> dict[str, Any]:
+    return dict(json.loads((part / _FACTS).read_text(encoding="utf-8")))
 
 
 def _extract_part(task: _VideoTask, progress: Callable[[str, float], None]) -> None:
     """Extracts one video into a small store of its own; runs in a worker process."""
+    sha256 = _content(task.video)
     found = extract_video(
         task.video,
         transcript=task.transcript,
@@ -207,7 +226,12 @@ def _extract_part(task: _VideoTask, progress: Callable[[str, float], None]) -> N
         progress=progress,
         segments=task.segments,
         with_faces=task.with_faces,
+        audio_track=task.audio_track,
     )
+    if task.is_strict and found.skipped:
+        raise VideoError(
+            f"{task.video}: {len(found.skipped)} of its utterances begin after its end at {found.duration_seconds:.2f} s. Mend their times."
+        )
     if not found.features:
         raise VideoError(f"{task.video}: neither words nor voice nor a face were found. {' '.join(found.notes)}")
     facts = {
@@ -219,11 +243,13 @@ def _extract_part(task: _VideoTask, progress: Callable[[str, float], None]) -> N
         "is_transcript_reliable": found.is_transcript_reliable,
         "utterances": len(found.utterances),
         "notes": found.notes,
+        "skipped": list(found.skipped),
+        "sha256": sha256,
     }
     with StoreWriter(task.part, task=Task(), features=found.features) as writer:
         for utterance in found.utterances:
             writer.add(utterance)
-        writer.add_file("video.json", json.dumps(facts, ensure_ascii=False).encode())
+        writer.add_file(_FACTS, json.dumps(facts, ensure_ascii=False).encode())
 
 
 def _assemble(

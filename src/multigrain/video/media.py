@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from multigrain.errors import VideoError
 from multigrain.video.limits import Limits
 from multigrain.video.parts import import_part
+from multigrain.video.tracks import best_track, choose_sound, tracks
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -21,14 +22,28 @@ if TYPE_CHECKING:
 SAMPLE_RATE_HZ = 16_000
 FORMATS = (
     *("mov", "mp4", "m4a", "3gp", "matroska", "webm", "avi", "mpeg", "mpegts", "mpegvideo", "flv", "asf", "ogg", "m4v", "h264", "hevc"),
-    *("wav", "w64", "mp3", "flac", "aac", "aiff"),
+    *("mjpeg", "dv", "mxf", "gxf", "nut", "rm", "wtv", "dhav", "ivf", "obu", "vc1", "yuv4mpegpipe"),
+    *("wav", "w64", "mp3", "flac", "aac", "aiff", "caf", "amr", "amrnb", "amrwb", "au", "ape", "wv", "tta", "tak", "mpc", "mpc8", "voc"),
+    *("ac3", "eac3", "dts", "dtshd", "loas", "nistsphere", "qcp"),
 )
 """Containers that are opened at all. Lists of other files (playlists, image sequences) are not: they could name any file of this machine."""
+
+SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".mkv", ".webm", ".avi", ".divx", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob"),
+    *(".m2p", ".ts", ".mts", ".m2ts", ".m2t", ".tod", ".trp", ".flv", ".wmv", ".asf", ".ogv", ".ogx", ".dv", ".mxf", ".gxf", ".nut", ".rm"),
+    *(".rmvb", ".wtv", ".dav", ".ivf", ".obu", ".h264", ".264", ".hevc", ".265", ".mjpeg", ".mjpg", ".y4m"),
+    *(".wav", ".wave", ".w64", ".mp3", ".mp2", ".mpa", ".flac", ".m4a", ".m4b", ".mka", ".aac", ".ogg", ".oga", ".opus", ".spx", ".wma", ".aif"),
+    *(".aiff", ".aifc", ".caf", ".amr", ".awb", ".au", ".snd", ".ape", ".wv", ".tta", ".tak", ".mpc", ".voc", ".ac3", ".eac3", ".dts", ".ra"),
+    *(".sph", ".nist", ".qcp"),
+)
+"""Endings of the files of a folder that are taken for videos or sound; a file that is named itself may have any."""
 
 _BLOCK_SAMPLES = 5 * SAMPLE_RATE_HZ
 _GAP_SECONDS = 0.1  # a larger gap between two pieces of sound is filled with silence; smaller ones are rounding of their time stamps
 _HELD_SECONDS = 1.0  # how long a picture stands for what is shown when no other follows
 _ONE_THREAD_PIXELS = 1280 * 720  # pictures up to this size are decoded faster than faces are found; more threads would only take their cores
+_LOUDEST = 4.0  # samples beyond, and those that are no numbers, come of a broken file; full scale is 1
+_MIX = 0.5**0.5  # of two channels to one, as ffmpeg does
 _LONGEST_SIDE = 960  # pixels; larger pictures are made smaller before faces are looked for
 
 
@@ -41,6 +56,8 @@ class Media:
         duration_seconds: of the whole; None where the header does not say.
         has_sound, has_picture: whether there is a track of it; a cover picture of a sound file does not count.
         width, height: of the picture in pixels, as it is stored; 0 without picture.
+        sound_track: the stream of sound that is heard; None for the one that a player would play.
+        is_inverse: whether its two channels cancel each other, so that their difference is heard in place of their sum.
         notes: what the user should know.
     """
 
@@ -51,6 +68,8 @@ class Media:
     width: int
     height: int
     limits: Limits
+    sound_track: int | None = None
+    is_inverse: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -67,11 +86,16 @@ class Picture:
     pixels: UInt8[np.ndarray, "height width 3"]
 
 
-def inspect_media(path: str | Path, limits: Limits) -> Media:
-    """Reads a file's header and refuses what exceeds the limits, before anything is decoded.
+def inspect_media(path: str | Path, limits: Limits, audio_track: str | None = None) -> Media:
+    """Reads a file's header and refuses what exceeds the limits, before more of it is decoded than a few seconds of its sound.
+
+    Args:
+        path: the file.
+        limits: what is refused.
+        audio_track: the track of sound by its number from 1 on or its language; by default the one that players take, if it is not silent.
 
     Raises:
-        VideoError: there is no such file, it is not a video or sound file, is damaged, or is larger than allowed.
+        VideoError: there is no such file, it is not a video or sound file, is damaged, is larger than allowed, or has no such track.
     """
     path = Path(path).absolute()
     with _opened(path, limits) as container:
@@ -79,7 +103,7 @@ def inspect_media(path: str | Path, limits: Limits) -> Media:
             raise VideoError(
                 f"{path} has {len(container.streams)} tracks; at most {limits.streams} are allowed. Keep one of sound and one of picture."
             )
-        sound, picture = _best(container, "audio"), _best(container, "video")
+        sound, picture = best_track(container, "audio"), best_track(container, "video")
         if sound is None and picture is None:
             raise VideoError(
                 f"{path} holds neither sound nor picture that can be decoded. Check that it is the right file, or export it again as mp4."
@@ -87,8 +111,6 @@ def inspect_media(path: str | Path, limits: Limits) -> Media:
         duration = None if container.duration is None else container.duration / 1_000_000
         if duration is not None and duration > limits.duration_seconds:
             raise VideoError(_too_long(path, f"lasts {duration:.0f} s by its header", limits))
-        if sound is not None:
-            _check_sound(path, sound.codec_context.sample_rate, sound.codec_context.channels, limits)
         width, height = (0, 0) if picture is None else (picture.codec_context.width, picture.codec_context.height)
         if picture is not None and not 0 < width * height <= limits.pixels:
             # ffmpeg itself refuses larger ones and then gives no size
@@ -97,7 +119,8 @@ def inspect_media(path: str | Path, limits: Limits) -> Media:
                 f"{path} has pictures {size}; at most {limits.pixels} pixels in all are allowed (3840 x 2160 are 8294400). Export it at a smaller "
                 "size; faces need no more than 720 lines."
             )
-        notes = [_several(container, kind, name) for kind, name in (("audio", "sound"), ("video", "picture")) if len(_tracks(container, kind)) > 1]
+        notes = [_several(container)] if len(tracks(container, "video")) > 1 else []
+        chosen = choose_sound(lambda: _opened(path, limits), audio_track, path, limits)
         return Media(
             path=path,
             duration_seconds=duration,
@@ -106,7 +129,9 @@ def inspect_media(path: str | Path, limits: Limits) -> Media:
             width=width,
             height=height,
             limits=limits,
-            notes=notes,
+            sound_track=None if chosen is None else chosen.index,
+            is_inverse=chosen is not None and chosen.is_inverse,
+            notes=[*(chosen.notes if chosen else ()), *notes],
         )
 
 
@@ -129,17 +154,18 @@ def sound_blocks(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
 def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
     av = import_part("av", "reading videos")
     with _opened(media.path, media.limits) as container:
-        stream = _best(container, "audio")
-        resampler, kind = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ), None
+        stream = best_track(container, "audio") if media.sound_track is None else container.streams[media.sound_track]
+        layout = "stereo" if media.is_inverse else "mono"
+        resampler, kind, num_broken = av.AudioResampler("flt", layout, SAMPLE_RATE_HZ), None, 0
         origin, count, surplus = _origin(container), 0, 0
         for frame in _decoded(container, stream, media, "sound"):
-            if kind != _kind(frame):
-                _check_sound(media.path, frame.sample_rate, frame.layout.nb_channels, media.limits)
             if kind not in (None, _kind(frame)):  # files put together from others change their rate or channels midway
                 for piece in resampler.resample(None):
                     count += piece.samples
-                    yield piece.to_ndarray()[0]
-                resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ)
+                    yield _one_channel(piece, layout)
+                resampler = av.AudioResampler("flt", layout, SAMPLE_RATE_HZ)
+            if kind != _kind(frame):
+                _check_frame(frame, media)
             kind = _kind(frame)
             missing = 0 if frame.time is None else round((frame.time - origin) * SAMPLE_RATE_HZ) - count
             if missing > _GAP_SECONDS * SAMPLE_RATE_HZ:
@@ -153,22 +179,36 @@ def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
                 )  # what overlaps, as at the seams of files put together from others, is heard once; else words would come ever later
             frame.pts = None  # the resampler must not fill gaps a second time
             for piece in resampler.resample(frame):
-                samples = piece.to_ndarray()[0][min(surplus, piece.samples) :]
+                samples = _one_channel(piece, layout)[min(surplus, piece.samples) :]
                 surplus -= piece.samples - len(samples)
                 count += len(samples)
                 _check_time(media, count / SAMPLE_RATE_HZ)
                 if len(samples):
+                    is_broken = ~(np.abs(samples) <= _LOUDEST)
+                    if is_broken.any():
+                        num_broken += int(is_broken.sum())
+                        samples = np.where(is_broken, np.float32(0), samples)
                     yield samples
         for piece in resampler.resample(None):
-            yield piece.to_ndarray()[0]
+            yield np.nan_to_num(_one_channel(piece, layout), nan=0.0, posinf=0.0, neginf=0.0)
+        if num_broken:
+            media.notes.append(
+                f"{num_broken / SAMPLE_RATE_HZ:.2f} s of the sound are no numbers (NaN) or far beyond full scale, and were taken for silence."
+            )
 
 
-def _check_sound(path: Path, sample_rate_hz: int, channels: int, limits: Limits) -> None:
-    """Refuses sound that costs more than any microphone's; 0 stands for what a header does not say."""
-    if sample_rate_hz > limits.sample_rate_hz or channels > limits.channels:
+def _one_channel(piece: Any, layout: str) -> Float[np.ndarray, " sample"]:
+    samples = piece.to_ndarray()[0]
+    return samples if layout == "mono" else np.float32(_MIX) * (samples[0::2] - samples[1::2])
+
+
+def _check_frame(frame: Any, media: Media) -> None:
+    """Refuses sound that turns out to be other than its header said, before it is resampled."""
+    channels, rate, limits = frame.layout.nb_channels, frame.sample_rate, media.limits
+    if channels > limits.channels or not limits.lowest_rate_hz <= rate <= limits.highest_rate_hz:
         raise VideoError(
-            f"{path} has sound of {sample_rate_hz} Hz in {channels} channels; at most {limits.sample_rate_hz} Hz and {limits.channels} channels "
-            "are allowed. The file is damaged, or no recording of speech: export it with 48000 Hz and two channels."
+            f"The sound of {media.path} has {channels} channels and {rate} samples a second midway; at most {limits.channels} channels and "
+            f"{limits.lowest_rate_hz} to {limits.highest_rate_hz} samples are allowed. Export it again."
         )
 
 
@@ -186,7 +226,7 @@ def pictures(media: Media, rate_hz: float) -> Iterator[Picture]:
     """
     reformatter = import_part("av", "reading videos").video.reformatter.VideoReformatter()  # one for all: making one costs more than using it
     with _opened(media.path, media.limits) as container:
-        stream = _best(container, "video")
+        stream = best_track(container, "video")
         stream.thread_type = "AUTO" if media.width * media.height > _ONE_THREAD_PIXELS else "NONE"
         stream.codec_context.options = {"max_pixels": str(media.limits.pixels)}  # larger ones are not even given memory, whatever the header said
         origin = _origin(container)
@@ -256,20 +296,8 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _best(container: Any, kind: str) -> Any:
-    """The track that ffmpeg would play, or None."""
-    streams, best = _tracks(container, kind), container.streams.best(kind)
-    return best if best in streams else streams[0] if streams else None
-
-
-def _tracks(container: Any, kind: str) -> list[Any]:
-    """Those that can be decoded, without a sound file's cover picture."""
-    cover = import_part("av", "reading videos").stream.Disposition.attached_pic
-    return [stream for stream in getattr(container.streams, kind) if stream.codec_context is not None and not cover & stream.disposition]
-
-
-def _several(container: Any, kind: str, name: str) -> str:
-    return f"The file has {len(_tracks(container, kind))} tracks of {name}; track {_best(container, kind).index} was used."
+def _several(container: Any) -> str:
+    return f"The file has {len(tracks(container, 'video'))} tracks of picture; track {best_track(container, 'video').index} was used."
 
 
 def _origin(container: Any) -> float:

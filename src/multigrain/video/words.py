@@ -18,6 +18,8 @@ from multigrain.video.transcript import Cue, Transcript
 _AROUND_CUE = 0.3  # seconds; subtitles often come a little late and go a little early
 _MOST_WORDS_PER_SECOND, _MOST_WORDS_ANYWAY = 20, 200  # four times as fast as anybody speaks; short clips may have a little more
 
+_END_SLACK = 0.5  # seconds; tables round, and headers and frames do too
+
 _ALIGNER_LOCK = Lock()
 
 
@@ -47,12 +49,13 @@ class GivenSegment:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundSegments:
-    """Utterances with their words, where the words come from, and what the user should know."""
+    """Utterances with their words, where the words come from, what the user should know, and which of the given ones begin after the end."""
 
     segments: list[Segment]
     origin: Literal["subtitles", "text", "words", "recognised", "none"]
     is_reliable: bool = True
     notes: list[str] = field(default_factory=list)
+    skipped: tuple[int, ...] = ()
 
 
 def find_segments(
@@ -72,16 +75,19 @@ def find_segments(
         progress: told the share that is done.
 
     Raises:
-        VideoError: plain text without sound to place it in, more words than can be spoken, or a given utterance outside of the video.
+        VideoError: plain text without sound to place it in, more words than can be spoken, or all given utterances after the video's end.
     """
-    if given is not None and all(segment.text is not None for segment in given):
-        return FoundSegments(segments=_aligned(_given(given, heard), heard, progress), origin="text")
+    skipped, notes = _after_the_end(given or (), heard)
+    inside = [segment for number, segment in enumerate(given or ()) if number not in skipped]
+    if given is not None and all(segment.text is not None for segment in inside):
+        return FoundSegments(segments=_aligned(_given(inside, heard), heard, progress), origin="text", notes=notes, skipped=skipped)
     found = _found(heard, transcript, recognizer, progress)
     if not found.segments:
         found = replace(found, segments=even_segments(0.0, heard.duration))
     if given is None:
         return found
-    return replace(found, segments=_regrouped(_given(given, heard), found.segments))
+    own = _aligned(_given(inside, heard), heard, lambda share: None)  # those with a text of their own
+    return replace(found, segments=_regrouped(own, found.segments), notes=[*found.notes, *notes], skipped=skipped)
 
 
 def _found(heard: Heard, transcript: Transcript | None, recognizer: str, progress: Callable[[float], None]) -> FoundSegments:
@@ -171,11 +177,29 @@ def _given(given: Sequence[GivenSegment], heard: Heard) -> list[Segment]:
     segments = []
     for segment in given:
         start, end = segment.start or 0.0, heard.duration if segment.end is None else segment.end
-        if start >= heard.duration:
-            raise VideoError(f"An utterance is to begin at {start:g} s, but the video lasts {heard.duration:.2f} s. Mend its times.")
         words = tuple((segment.text or "").split())
         segments.append(Segment(start=start, end=min(end, heard.duration), words=words, word_times=(None,) * len(words)))
     return segments
+
+
+def _after_the_end(given: Sequence[GivenSegment], heard: Heard) -> tuple[tuple[int, ...], list[str]]:
+    """The numbers of the utterances that begin after the video's end, and what is to be said of them and of those that end after it."""
+    skipped = tuple(number for number, segment in enumerate(given) if (segment.start or 0.0) >= heard.duration)
+    if given and len(skipped) == len(given):
+        raise VideoError(
+            f"All {len(given)} utterances are to begin after the video's end: the first at {given[0].start or 0.0:g} s, and the video lasts "
+            f"{heard.duration:.2f} s. Mend their times."
+        )
+    notes = []
+    if skipped:
+        starts = ", ".join(f"{given[number].start or 0.0:g} s" for number in skipped[:5])
+        notes.append(
+            f"{len(skipped)} of the {len(given)} utterances begin after the video's end at {heard.duration:.1f} s and were left out ({starts})."
+        )
+    late = [segment.end for number, segment in enumerate(given) if number not in skipped and (segment.end or 0.0) > heard.duration + _END_SLACK]
+    if late:
+        notes.append(f"{len(late)} utterances end after the video's end at {heard.duration:.1f} s and were cut there (the first at {late[0]:g} s).")
+    return skipped, notes
 
 
 def _regrouped(given: Sequence[Segment], found: Sequence[Segment]) -> list[Segment]:

@@ -2,17 +2,19 @@
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from multigrain.errors import MultigrainError
 
 Work = Callable[[Any, Callable[[str, float], None]], Any]
-"""From a task and what to tell progress to, to a result; a function of a module, so that another process can import it."""
+"""From a task and what to tell progress to, to a result; a function of a module (not of the script), which another process can import."""
 
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # read when a process begins
@@ -77,7 +79,7 @@ def run_tasks(
 def _start(work: Work, task: tuple[int, Any], log: Path) -> _Worker:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(work, theirs, str(log)), daemon=True)
-    with _one_thread():
+    with _one_thread(), _without_main():
         process.start()
     theirs.close()
     ours.send(task)
@@ -97,6 +99,20 @@ def _one_thread() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes that are started within do not run the user's script again, as they would to find what it defines; they need nothing of it.
+
+    So a script needs no `if __name__ == "__main__"` around what it does.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _received(worker: _Worker) -> Any:

@@ -226,7 +226,7 @@
     add("with nothing", one.baseline, "the score when the model is given no modality at all");
     one.modalities.forEach((part) =>
       add(TITLES[part[0]], part[1], `alone ${signed(part[2])}; all without it ${signed(part[3])}`));
-    bars.append(make("span", { class: "sum" }, "together"), make("span", { class: "sum" }, ""), make("b", { class: "sum" }, signed(one.scores[one.explained])));
+    bars.append(make("span", { class: "sum" }, "together"), make("span", { class: "sum" }, ""), make("b", { class: "sum" }, signed(one.scores[one.explained] ?? 0)));
     if (isBare(one)) bars.replaceChildren();
     const missing = Object.entries(one.absent).map(([name, reason]) => `${TITLES[name]}: ${reason}`);
     return make("div", {}, make("h3", {}, "What each modality did"), bars,

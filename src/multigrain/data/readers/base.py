@@ -1,10 +1,12 @@
 """What every reader takes and gives: options, utterances one by one, and where each belongs."""
 
+import csv
 import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +37,7 @@ class ReadOptions:
         word_vectors: a file of word vectors (text in GloVe's format, or npz with `words` and `vectors`).
         text_files, audio_files, vision_files: which .csd files hold which modality.
         labels_file: the .csd file of the labels.
+        label_column: which of its columns is the score, by name or number from 0 on; None for the one called sentiment.
         folds_file: JSON with the video ids of each split.
         columns: renames of columns, arrays and folders: wanted name -> name in the source.
         lower_case: put transcripts into lower case.
@@ -59,6 +62,7 @@ class ReadOptions:
     audio_files: tuple[Path, ...] = ()
     vision_files: tuple[Path, ...] = ()
     labels_file: Path | None = None
+    label_column: str | None = None
     folds_file: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     lower_case: bool = False
@@ -159,6 +163,41 @@ class Reader:
     description: str
     options: frozenset[str]
     read: Callable[[Path, ReadOptions], ReadResult]
+
+    def __post_init__(self) -> None:
+        """Makes a DataError of whatever a source of another form leads to."""
+        object.__setattr__(self, "read", _with_sentences(self.read, self.name))
+
+
+_ANOTHER_FORM = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, csv.Error, MemoryError, RecursionError, OSError)
+
+
+def _with_sentences(read: Callable[[Path, ReadOptions], ReadResult], name: str) -> Callable[[Path, ReadOptions], ReadResult]:
+    """The same, where each part of a source that is of another kind than the format's (None for a list, text for a number, bytes that are no
+    text) is a DataError, though no check has a sentence of its own for it."""
+
+    def guarded(source: Path, options: ReadOptions) -> ReadResult:
+        with _another_form(source, name):
+            result = read(source, options)
+        return replace(result, utterances=one_by_one(result.utterances, source))
+
+    def one_by_one(utterances: Iterator[Utterance], source: Path) -> Iterator[Utterance]:
+        with _another_form(source, name):
+            yield from utterances
+
+    return guarded
+
+
+@contextmanager
+def _another_form(source: Path, name: str) -> Iterator[None]:
+    try:
+        yield
+    except _ANOTHER_FORM as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(
+            f"{source} is not of the format {name!r}, or is damaged ({type(error).__name__}: {reason}). Compare it with what the format documents "
+            "(docs/add-a-dataset.md), fetch it again, or check --format."
+        ) from error
 
 
 def existing(path: Path, what: str) -> Path:

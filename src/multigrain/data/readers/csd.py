@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from multigrain.data.readers.base import Place, Reader, ReadOptions, ReadResult, check_labels, existing
-from multigrain.data.readers.csd_files import CsdFiles, Sequence, find_files, open_files, read_folds
+from multigrain.data.readers.csd_files import CsdFiles, Sequence, find_files, label_column, open_files, read_folds
 from multigrain.data.readers.word_vectors import WordVectors, load_word_vectors
 from multigrain.errors import DataError
 from multigrain.schema import SPLITS, FeatureSpec, Utterance
@@ -141,7 +141,8 @@ def read(source: Path, options: ReadOptions) -> ReadResult:
     is_aligned = options.aligned is not False
     if is_aligned and files.words is None and "text" not in files.by_modality:
         raise DataError(f"{source}: aligning by words needs a file of words or of word vectors. Name it with --text FILE, or give --no-aligned.")
-    segments = _segments(files.labels, read_folds(options.folds_file, options.source_splits), notes)
+    column = label_column(files.labels, options.label_column, notes)
+    segments = _segments(files.labels, column, read_folds(options.folds_file, options.source_splits), notes)
     for split in options.source_splits:
         if not any(segment.split == split for segment in segments):
             raise DataError(
@@ -179,7 +180,7 @@ def _utterances(cutter: _Cutter, segments: list[_Segment], notes: list[str]) -> 
             notes.append(f"{missing} words have no frame of {modality} that overlaps them; those steps are zeros")
 
 
-def _segments(labels: Sequence, folds: dict[str, str], notes: list[str]) -> list[_Segment]:
+def _segments(labels: Sequence, column: int, folds: dict[str, str], notes: list[str]) -> list[_Segment]:
     segments, without_fold = [], []
     for video in labels.videos:
         if video not in folds:
@@ -187,7 +188,7 @@ def _segments(labels: Sequence, folds: dict[str, str], notes: list[str]) -> list
             continue
         found = labels.video(video)
         for number, (value, (start, end)) in enumerate(zip(*found, strict=True) if found else ()):
-            segments.append(_Segment(video, number, folds[video], float(start), float(end), float(value[0])))
+            segments.append(_Segment(video, number, folds[video], float(start), float(end), float(value[column])))
     if without_fold:
         notes.append(f"{len(without_fold)} videos of {labels.path.name} are in no fold and were left out (the first: {without_fold[0]})")
     return segments
@@ -222,6 +223,7 @@ READER = Reader(
             "audio_files",
             "vision_files",
             "labels_file",
+            "label_column",
             "folds_file",
         }
     ),

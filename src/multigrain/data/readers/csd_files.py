@@ -1,14 +1,17 @@
 """Which .csd file holds what, and how one is read."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from multigrain.data.file_start import check_start
 from multigrain.data.readers.base import SPLIT_NAMES, ReadOptions, as_text, existing, missing_modality, missing_split
-from multigrain.errors import DataError
+from multigrain.errors import DataError, nearest
 
 _HINTS: dict[str, tuple[str, ...]] = {
     "labels": ("label", "opinion", "sentiment"),
@@ -16,6 +19,8 @@ _HINTS: dict[str, tuple[str, ...]] = {
     "audio": ("covarep", "opensmile", "audio", "acoustic"),
     "vision": ("facet", "openface", "emotient", "visual", "vision", "video"),
 }
+
+_FREE_BYTES, _TIMES_STORED, _MOST_NAMES = 256 << 20, 100, 10_000
 
 
 class Sequence:
@@ -32,30 +37,58 @@ class Sequence:
     def __init__(self, path: Path):
         h5py = _h5py()
         self.path = existing(path, ".csd file")
-        try:
+        check_start(path)
+        with self._errors():
             file = h5py.File(path, "r")
-        except OSError as error:
-            raise DataError(f"{path} cannot be opened as a .csd (HDF5) file: {error}. Fetch it again, or check --format.") from error
-        self.name = next(iter(file), "")
-        if not self.name or "data" not in file[self.name]:
-            raise DataError(f"{path} is an HDF5 file but not a computational sequence: /{self.name}/data is missing. Check the file.")
-        self._data = file[self.name]["data"]
-        self.videos = sorted(self._data)
-        if not self.videos:
-            raise DataError(f"{path} holds no video. Fetch the file again.")
-        first = self._data[self.videos[0]]["features"]
-        self.is_words = first.dtype.kind in "SOU"
-        self.dim = int(first.shape[1]) if first.ndim == 2 else 1
+            self.name = next(iter(file), "")
+            root = file.get(self.name, getlink=False) if self.name else None
+            if not isinstance(root, h5py.Group) or not isinstance(root.get("data"), h5py.Group):
+                raise DataError(f"{path} is an HDF5 file but not a computational sequence: /{self.name}/data is missing. Check the file.")
+            self._data, self._metadata = root["data"], root.get("metadata")
+            self.videos = sorted(self._data)
+            if not self.videos:
+                raise DataError(f"{path} holds no video. Fetch the file again.")
+            first = self._dataset(self.videos[0], "features")
+            self.is_words = first.dtype.kind in "SOU"
+            self.dim = int(first.shape[1]) if first.ndim == 2 else 1
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turns what a damaged file leads to into one sentence."""
+        try:
+            yield
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError, RecursionError, IndexError) as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise DataError(f"{self.path} cannot be read as a .csd (HDF5) file: {reason}. Fetch it again, or check --format.") from error
+
+    def _dataset(self, video: str, part: str) -> Any:
+        """A video's features or intervals, whose size is checked before they are read: a few bytes can claim terabytes of one value."""
+        h5py = _h5py()
+        link = self._data[video].get(part, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise DataError(f"{self.path}, video {video}: {part} are missing, or lie in another file, which is not opened. Fetch the file again.")
+        found = self._data[video][part]
+        if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "fiubSOU" or found.ndim not in (1, 2):
+            raise DataError(f"{self.path}, video {video}: {part} are no table of numbers or words. The file is damaged; fetch it again.")
+        stored = found.id.get_storage_size()
+        if found.nbytes > _FREE_BYTES + _TIMES_STORED * stored:
+            raise DataError(
+                f"{self.path}, video {video}: {part} of shape {found.shape} would take {found.nbytes / 1e9:.1f} GB, of which the file holds "
+                f"{stored} bytes. It is damaged or made to harm; fetch it again."
+            )
+        return found
 
     def video(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         """A video's (steps, dim) features and (steps, 2) spans in seconds, or None when it is not in the file."""
         if name not in self._data:
             return None
-        values, spans = self._data[name]["features"][()], self.spans(name)
-        values = values.reshape(len(values), -1)
-        if len(values) != len(spans) or (values.shape[1] != self.dim and len(values)):
+        with self._errors():
+            values, spans = self._dataset(name, "features")[()], self.spans(name)
+            values = values.reshape(len(values), -1) if len(values) else values.reshape(0, self.dim)
+        is_odd = not self.is_words and values.dtype.kind not in "fiub"
+        if len(values) != len(spans) or (values.shape[1] != self.dim and len(values)) or is_odd:
             raise DataError(
-                f"{self.path}, video {name}: features have shape {values.shape} for {len(spans)} intervals; "
+                f"{self.path}, video {name}: features have shape {values.shape} and type {values.dtype} for {len(spans)} intervals; "
                 f"expected one row an interval, {self.dim} wide. "
                 "The file is damaged; fetch it again."
             )
@@ -63,12 +96,65 @@ class Sequence:
 
     def spans(self, name: str) -> np.ndarray:
         """A video's (steps, 2) spans in seconds; empty when it is not in the file."""
-        return np.asarray(self._data[name]["intervals"][()], dtype=np.float64).reshape(-1, 2) if name in self._data else np.zeros((0, 2))
+        if name not in self._data:
+            return np.zeros((0, 2))
+        with self._errors():
+            return np.asarray(self._dataset(name, "intervals")[()], dtype=np.float64).reshape(-1, 2)
+
+    @property
+    def dimension_names(self) -> list[str]:
+        """What the file calls its columns; empty where it does not say."""
+        if self._metadata is None or "dimension names" not in self._metadata:
+            return []
+        with self._errors():
+            raw = self._metadata["dimension names"][()]
+        entries = [as_text(entry) for entry in np.asarray(raw, dtype=object).reshape(-1)[:_MOST_NAMES]]
+        if len(entries) == 1:  # the SDK writes a list as JSON
+            try:
+                found = json.loads(entries[0])
+                entries = [str(name) for name in found] if isinstance(found, list) else [str(found)]
+            except (ValueError, RecursionError):
+                pass
+        return entries
 
     def words(self, name: str) -> tuple[list[str], np.ndarray]:
         """A video's words and their spans."""
         found = self.video(name)
         return ([], np.zeros((0, 2))) if found is None else ([as_text(row) for row in found[0]], found[1])
+
+
+def label_column(labels: Sequence, asked: str | None, notes: list[str]) -> int:
+    """Which column of the labels is the score, by its name; a note says which was taken where there are several.
+
+    Args:
+        labels: the file of labels.
+        asked: a column's name, or its number from 0 on; None for the one that is called sentiment.
+        notes: to add to.
+
+    Raises:
+        DataError: there is no such column, or nothing says which it is.
+    """
+    names = labels.dimension_names
+    names = names if len(names) == labels.dim else []
+    known = ", ".join(f"{number} {name!r}" for number, name in enumerate(names)) or f"{labels.dim} columns without names"
+    if asked is not None:
+        places = [number for number, name in enumerate(names) if name.lower() == asked.lower()]
+        places = places or ([int(asked)] if asked.isdecimal() and int(asked) < labels.dim else [])
+        if not places:
+            raise DataError(f"--label-column {asked}: {labels.path.name} has {known}.{nearest(asked, names)} Name one of these, or its number.")
+    elif labels.dim == 1:
+        return 0
+    else:
+        places = [number for number, name in enumerate(names) if name.lower() in ("sentiment", "sentiment score")]
+        places = places or [number for number, name in enumerate(names) if "sentiment" in name.lower() or "opinion" in name.lower()]
+        if len(places) != 1:
+            raise DataError(
+                f"{labels.path} has {labels.dim} labels an utterance ({known}), and their names do not say which one is the sentiment. Say which: "
+                "--label-column NAME, or its number from 0 on."
+            )
+    what = f"{names[places[0]]!r} ({places[0]})" if names else str(places[0])
+    notes.append(f"{labels.path.name} has {labels.dim} labels an utterance ({known}); column {what} was taken as the score")
+    return places[0]
 
 
 @dataclass(frozen=True)

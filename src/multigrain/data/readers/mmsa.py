@@ -45,6 +45,9 @@ def read(source: Path, options: ReadOptions) -> ReadResult:
                 "the padding at the right was taken off, look at the lengths with the doctor"
             )
     is_sims = any("regression_labels_T" in content for content in contents.values())
+    every = np.concatenate([table.labels for table in tables]) if tables else np.zeros(0)
+    if not is_sims and options.label_range is None and len(every) and np.abs(every).max() <= 1:
+        notes.append("all labels lie in -1..1, while -3..3 was taken for their range; where the data set is SIMS, convert with --range -1 1")
     ids = unique_ids([identifier for table in tables for identifier in table.ids], notes)
     groups = [(table.split, group) for table in tables for group in table.groups]
     return ReadResult(

@@ -60,7 +60,7 @@ def read(source: Path, options: ReadOptions) -> ReadResult:
     for name in options.columns:
         if name not in COLUMNS:
             raise DataError(f"--column {name}=...: unknown column; expected of {', '.join(COLUMNS)}.{nearest(name, list(COLUMNS))}")
-    files = _files(source)
+    files = split_files(source)
     lines = [line for path, split in files.items() for line in _lines(path, split, options)]
     found = sorted({line.split for line in lines})
     for split in options.source_splits:
@@ -84,7 +84,7 @@ def read(source: Path, options: ReadOptions) -> ReadResult:
     )
 
 
-def _files(source: Path) -> dict[Path, str | None]:
+def split_files(source: Path) -> dict[Path, str | None]:
     """The tables to read, with the split that a file's name says; None where a column does."""
     if source.is_file():
         return {source: None}

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from multigrain.data.readers.base import existing
+from multigrain.data.readers.npz_files import open_npz
 from multigrain.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -64,13 +65,17 @@ def load_word_vectors(path: Path, needed: set[str]) -> WordVectors:
 
 
 def _from_npz(path: Path, spellings: set[str]) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            words, values = archive["words"], archive["vectors"]
-    except (KeyError, ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read as word vectors ({error}); an npz needs the arrays `words` (n,) and `vectors` (n, dim).") from error
-    if values.ndim != 2 or len(values) != len(words):
-        raise DataError(f"{path}: `vectors` has shape {values.shape} for {len(words)} words; expected one row a word.")
+    arrays = open_npz(path)
+    missing = [name for name in ("words", "vectors") if name not in arrays]
+    if missing:
+        raise DataError(
+            f"{path} has no array {missing[0]!r}; it holds {sorted(arrays)}. An npz of word vectors needs `words` (n,) and `vectors` (n, dim)."
+        )
+    words, values = arrays["words"], arrays["vectors"]
+    if words.ndim != 1 or values.ndim != 2 or len(values) != len(words) or values.dtype.kind not in "fiu":
+        raise DataError(
+            f"{path}: `vectors` has shape {values.shape} and type {values.dtype} for words of shape {words.shape}; expected a row of numbers a word."
+        )
     return {str(word): values[index].astype(np.float32) for index, word in enumerate(words) if str(word) in spellings}
 
 

@@ -1,0 +1,61 @@
+"""Tables as people save them: commas, semicolons or tabs, with or without a byte order mark, empty lines, and now and then not in UTF-8."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from multigrain.errors import DataError
+
+_DELIMITERS = (",", ";", "\t")
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """A table.
+
+    Attributes:
+        heading: the columns' names, as they are spelled.
+        rows: per line its number in the file and its cells by column, stripped; lines without any content are left out.
+        has_decimal_commas: whether "1,5" is a number in it, since something else divides the cells.
+        notes: what the user should know.
+    """
+
+    heading: tuple[str, ...]
+    rows: list[tuple[int, dict[str, str]]]
+    has_decimal_commas: bool
+    notes: list[str]
+
+
+def read_csv_table(path: Path) -> CsvTable:
+    """Reads a table with a heading.
+
+    Raises:
+        DataError: it is no text, has no heading, or a line cannot be taken apart.
+    """
+    notes = []
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        try:
+            text = raw.decode("cp1252")
+        except UnicodeDecodeError:
+            raise DataError(f"{path}, line {line}: byte {error.start} is not UTF-8. Save the table again as CSV in UTF-8.") from error
+        notes.append(f"{path.name} is not in UTF-8 (line {line}); it was read as Windows-1252. If its names look wrong, save it as UTF-8.")
+    if "\0" in text:
+        raise DataError(f"{path} is no table: it holds zero bytes. Save it again as CSV in UTF-8.")
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(_DELIMITERS, key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        heading = tuple(name.strip() for name in next((row for row in reader if any(cell.strip() for cell in row)), []))
+        rows = [
+            (reader.line_num, dict(zip(heading, (cell.strip() for cell in row), strict=False))) for row in reader if any(cell.strip() for cell in row)
+        ]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}. Save the table again as CSV in UTF-8.") from error
+    if not heading:
+        raise DataError(f"{path} is empty. Expected a heading and one line an utterance.")
+    return CsvTable(heading=heading, rows=rows, has_decimal_commas=delimiter != ",", notes=notes)
