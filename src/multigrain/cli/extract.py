@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from multigrain.video.many import Extraction
+    from multigrain.video.pairing import Pairing
 
 SOME_FAILED = 1
+GROUPS = ("video", "speaker")
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".wav", ".mp3", ".flac", ".m4a", ".ogg")
 """Files of a folder that are taken for videos or sound."""
-TRANSCRIPT_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".json", ".txt")
-"""In the order in which they are preferred where a folder has several for one video."""
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +36,10 @@ def extract(
             metavar="FILE", help="What is said: .srt, .vtt, .ass, .txt, or .json with word times. A folder of files named as the videos are."
         ),
     ] = None,
+    language: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Of several transcripts of a video (NAME.en.srt, NAME.de.srt) the one that is taken.")
+    ] = None,
+    group: Annotated[str, typer.Option(metavar="video|speaker", help="What an utterance's group is: its video, or who speaks in it.")] = "video",
     labels: Annotated[Path | None, typer.Option(metavar="CSV", help="Columns file, start, end, label, split: makes a training store.")] = None,
     label_range: Annotated[tuple[float, float], typer.Option("--range", metavar="LOW HIGH", help="The labels' range.")] = (-3.0, 3.0),
     recognizer: Annotated[str, typer.Option(help="Without transcript: whisper:MODEL, pocketsphinx (unreliable) or none.")] = "none",
@@ -53,14 +57,18 @@ def extract(
 
     if label_range[0] >= label_range[1]:
         raise VideoError(f"--range {label_range[0]:g} {label_range[1]:g}: expected the lowest label and then the highest, such as --range -3 3.")
+    if group not in GROUPS:
+        raise VideoError(f"--group is {group!r}; expected {' or '.join(GROUPS)}.")
     files = _files(videos)
+    pairing = _transcripts(transcript, files, videos, language)
     chosen = None if labels is None else read_labels(labels, files)
     console = _console()
     with _bars(console, len(files) if chosen is None else len(chosen)) as (show, done):
         made = extract_store(
             files,
             out,
-            transcripts=_transcripts(transcript, files),
+            transcripts=pairing.found,
+            group="speaker" if group == "speaker" else "video",
             labels=chosen,
             task=Task(minimum=label_range[0], maximum=label_range[1]),
             recognizer=recognizer,
@@ -73,6 +81,8 @@ def extract(
             on_done=done,
         )
     _print_summary(made, console)
+    for note in pairing.notes():
+        console.print(visible(note), soft_wrap=True, markup=False, highlight=False)
     if made.store is None:
         none = "The video could not" if len(made.failures) == 1 else f"None of the {len(made.failures)} videos could"
         raise VideoError(f"{none} be extracted, and no store was made. The reason is above.")
@@ -92,25 +102,26 @@ def _files(given: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def _transcripts(given: Path | None, videos: Sequence[Path]) -> dict[Path, Path]:
+def _transcripts(given: Path | None, videos: Sequence[Path], named: Sequence[Path], language: str | None) -> "Pairing":
     """The transcript of each video that has one."""
+    from multigrain.video.pairing import Pairing, pair_transcripts
+
+    if language is not None and (given is None or not given.is_dir()):
+        raise VideoError(f"--language {language} chooses among the transcripts of a folder. Name one with --transcript FOLDER, or leave it out.")
     if given is None:
-        return {}
+        return Pairing()
     if not given.is_dir():
         if len(videos) > 1:
             raise VideoError(
                 f"--transcript {given} is one file for {len(videos)} videos. Name a folder with one file a video, named as the video is."
             )
-        return {videos[0]: given.absolute()}
-    found = {}
-    for video in videos:
-        candidates = [given.absolute() / f"{video.stem}{suffix}" for suffix in TRANSCRIPT_SUFFIXES]
-        chosen = next((candidate for candidate in candidates if candidate.is_file()), None)
-        if chosen is not None:
-            found[video] = chosen
-    if not found:
+        return Pairing(found={videos[0]: given.absolute()})
+    folders = [path.absolute() for path in named if path.is_dir()]
+    relative = {video: video.relative_to(next((one for one in folders if video.is_relative_to(one)), video.parent)) for video in videos}
+    pairing = pair_transcripts(relative, given, language)
+    if not pairing.found:
         raise VideoError(f"The folder {given} holds no transcript for any of the {len(videos)} videos. Expected such as {videos[0].stem}.srt.")
-    return found
+    return pairing
 
 
 def _console() -> "Console":

@@ -23,7 +23,7 @@ _SCRIPTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("ar", "fa", "ur", "ps", "ckb", "ug", "sd"), ("ARABIC",)),
     **dict.fromkeys(("ru", "uk", "bg", "be", "mk", "kk", "ky", "mn", "tg", "tt", "ba", "cv"), ("CYRILLIC",)),
     **dict.fromkeys(("hi", "mr", "ne", "sa"), ("DEVANAGARI",)),
-    **{"sr": ("CYRILLIC", LATIN), "zh": ("CJK", "BOPOMOFO"), "ja": ("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"), "ko": ("HANGUL", "CJK")},
+    **{"sr": ("CYRILLIC", LATIN), "zh": ("CJK", "BOPOMOFO"), "ja": ("CJK", "HIRAGANA", "KATAKANA"), "ko": ("HANGUL", "CJK")},
     **{"el": ("GREEK",), "he": ("HEBREW",), "yi": ("HEBREW",), "hy": ("ARMENIAN",), "ka": ("GEORGIAN",), "th": ("THAI",), "lo": ("LAO",)},
     **{"my": ("MYANMAR",), "km": ("KHMER",), "am": ("ETHIOPIC",), "ti": ("ETHIOPIC",), "bo": ("TIBETAN",), "bn": ("BENGALI",), "as": ("BENGALI",)},
     **{"ta": ("TAMIL",), "te": ("TELUGU",), "kn": ("KANNADA",), "ml": ("MALAYALAM",), "gu": ("GUJARATI",), "pa": ("GURMUKHI", "ARABIC")},

@@ -42,7 +42,7 @@ from multigrain.training.epoch_batches import EpochBatches
 from multigrain.training.loggers import check_loggers, make_loggers
 from multigrain.training.modality_dropout import ModalityDropout, warn_without_effect
 from multigrain.training.module import TrainingModule
-from multigrain.training.open_data import open_data, open_text_reader
+from multigrain.training.open_data import open_data, open_text_reader, with_languages
 from multigrain.training.progress import Progress
 from multigrain.training.recipe import Recipe, TrainingRecipe
 from multigrain.training.resume_check import check_resume, text_encoder_facts
@@ -81,6 +81,7 @@ def train_run(
     if reader is not None:
         console.print(f"Text encoder {reader.source.in_words}; {reader.settings.mode}", highlight=False, markup=False, soft_wrap=True)
     folder, store = RunFolder(run_folder), open_data(recipe, reader)
+    reader = None if reader is None else with_languages(reader, store)
     model, higher_is_better = prepare_model(recipe, store, seed, reader)
     with folder.locked() if is_first else nullcontext():
         return _train_in(folder, recipe, store, model, seed, higher_is_better, console, resume=resume, overwrite=overwrite)
