@@ -116,6 +116,23 @@ def test_what_is_left_out_is_said(read):
     ]
 
 
+def test_reported_files(read):
+    """Each of the kind of a public report (docs/decisions/reports.md)."""
+    broken = "1\n00:00:01,000 --> 00:00:02,000\nMeet at 10:00:00,000 to 11:00:00,000 then\n\n2\n00:00:03oops,580 --> 00:00:04,000\nBroken.\n"
+    found = read("a.srt", broken)
+    assert [cue.text for cue in found.cues] == ["Meet at 10:00:00,000 to 11:00:00,000 then"]
+    assert found.notes == ["1 subtitle has times that cannot be read, such as '00:00:03oops,580 --> 00:00:04,000'; left out."]
+    rev = read("a.vtt", "WEBVTT\n\n1\n00:00:01.000 --> 00:00:02.000\n<v ->We make this</v>\n")
+    assert ([(cue.text, cue.speaker) for cue in rev.cues], rev.notes) == ([("We make this", None)], [])
+    empty = read("a.srt", "1\n00:00:01,46 --> 00:00:02,83\nHere..\n\n2\n00:00:00,00 --> 00:00:00,00\n\n3\n00:00:00,00 --> 00:00:00,00\n")
+    assert (cues(empty), empty.notes) == ([(1.46, 2.83, "Here..")], [])
+    bet = read(
+        "a.srt",
+        "1\n00:00:01,000 --> 00:00:02,000\nAll in\n\n\nwith it\n\n2\n00:00:03,000 --> 00:00:04,000\n\n2\n\n3\n00:00:05,000 --> 00:00:06,000\nCall\n",
+    )
+    assert [cue.text for cue in bet.cues] == ["All in with it", "2", "Call"]
+
+
 def srt(*entries):
     def clock(seconds):
         return f"00:00:{int(seconds):02d},{round(1000 * (seconds % 1)):03d}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from multigrain.video.subtitle_times import timing
 
 _COMMENT = re.compile(r"NOTE(?=$|[ \t])|(?:STYLE|REGION)[ \t]*$")
-_LOOKS_TIMED = re.compile(r"[ \t]*-?\d[\d:.,; \t]*(?:--+>|[–—]>|→)[ \t]*-?\d")
+_LOOKS_TIMED = re.compile(r"[ \t]*-?\d+[:.,;][^>]{0,40}(?:--+>|[–—]>|→)[ \t]*-?\d")
 
 
 @dataclass

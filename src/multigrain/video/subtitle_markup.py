@@ -35,9 +35,14 @@ def voices(text: str) -> list[Turn]:
     speaker, position = None, 0
     for found in _VOICE.finditer(text):
         turns.append(Turn(text[position : found.start()].strip(), speaker))
-        speaker, position = (clean_text(decoded(found[1])) or None) if found[1] else None, found.end()
+        speaker, position = _name(found[1] or ""), found.end()
     turns.append(Turn(text[position:].strip(), speaker))
     return [turn for turn in turns if turn.text]
+
+
+def _name(written: str) -> str | None:
+    name = clean_text(decoded(written))
+    return name if any(character.isalnum() for character in name) else None
 
 
 def plain_lines(text: str) -> list[str]:

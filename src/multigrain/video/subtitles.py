@@ -53,7 +53,7 @@ def read_subtitles(path: Path, text: str, limits: Limits) -> Transcript:
     for number, cue in enumerate(read.cues, start=1):
         if len(cue.text) > limits.line_characters:
             raise VideoError(f"{path}: subtitle {number} has {len(cue.text)} characters; at most {limits.line_characters} are allowed. Break it up.")
-    cues = sorted(read.cues, key=lambda cue: cue.start)
+    cues = sorted((cue for cue in read.cues if cue.text.strip()), key=lambda cue: cue.start)
     notes = [*read.notes, *_mend_times(cues)]
     shown = [ShownCue(cue.start, cue.end, _lines(cue)) for cue in cues]
     spoken = spoken_cues(shown, notes)
