@@ -8,6 +8,7 @@ input that raises anything else, or takes longer than the limit; the input is pr
 """
 
 import argparse
+import json
 import random
 import resource
 import sys
@@ -16,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -120,20 +122,22 @@ HEADS = {
 }
 
 
-def json_text(value: object) -> str:
-    import json
+FRAMES = ("segments", "words", "chunks", "transcription", "result", "utterances", "")
 
+
+def json_text(value: object) -> str:
     return json.dumps(value)
 
 
 def contents(suffix: str) -> st.SearchStrategy[bytes]:
     """Mostly files that look like the format, and some bytes of any kind."""
     if suffix == ".json":
-        text = st.one_of(st.builds(json_text, VALUE), st.builds(lambda a, b: json_text(a) + "\n" + json_text(b), VALUE, VALUE), LINES)
+        listed = st.builds(json_text, st.lists(ENTRY, min_size=2, max_size=12))
+        text = st.one_of(listed, listed, st.builds(json_text, VALUE), st.builds(lambda a, b: json_text(a) + "\n" + json_text(b), VALUE, VALUE), LINES)
     else:
         head = HEADS.get(suffix, "")
         text = st.builds(lambda lines, has_head: (head if has_head else "") + lines, LINES, st.booleans())
-    encoded = st.builds(lambda one, how: one.encode(how, "surrogatepass"), text, st.sampled_from(["utf-8"] * 8 + ["utf-16"]))
+    encoded = st.builds(lambda one, how: one.encode(*how), text, st.sampled_from([("utf-8", "replace")] * 8 + [("utf-16", "surrogatepass")]))
     return st.one_of(encoded, encoded, encoded, st.binary(max_size=200))
 
 
@@ -142,6 +146,9 @@ def mutations(content: bytes, seed: int) -> Iterator[bytes]:
     chance = random.Random(seed)
     yield content
     for _ in range(MUTATIONS - 1):
+        if content[:1] == b"[" and chance.random() < 0.9 and (entries := json_list(content)):
+            yield json_text(changed_entries(entries, chance)).encode()
+            continue
         is_of_lines = chance.random() < 0.7
         parts = content.split(b"\n") if is_of_lines else [content[place : place + 1] for place in range(len(content))]
         for _ in range(chance.randint(1, 4)):
@@ -157,6 +164,30 @@ def mutations(content: bytes, seed: int) -> Iterator[bytes]:
                 else:
                     parts[place] = parts[place][: len(parts[place]) // 2] + bytes([chance.randrange(256)])
         yield (b"\n" if is_of_lines else b"").join(parts)
+
+
+def json_list(content: bytes) -> list[Any]:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return []
+    return found if isinstance(found, list) else []
+
+
+def changed_entries(entries: list[Any], chance: random.Random) -> Any:
+    """Some of the entries with plausible times, in any order, in one of the frames that recognisers put around them."""
+    chosen = [dict(entry) if isinstance(entry, dict) else entry for entry in chance.choices(entries, k=chance.randint(1, 12))]
+    now = 0.0
+    for entry in chosen:
+        if isinstance(entry, dict) and chance.random() < 0.9:
+            entry["start"], now = now + chance.uniform(-0.3, 1), now + chance.uniform(0, 3)
+            entry["end"] = now
+            if chance.random() < 0.1:
+                entry[chance.choice(["start", "end"])] = chance.choice([None, -0.02, now - 0.2, 1e9, "0:04", True])
+            if chance.random() < 0.3:
+                entry["words"] = [{"word": word, "start": now, "end": now + 0.1} for word in str(entry.get("text")).split()[:5]]
+    frame = chance.choice(FRAMES)
+    return {frame: chosen, "text": "x"} if frame else chosen
 
 
 def check(path: Path, seen: Counter[str]) -> None:

@@ -4,6 +4,7 @@ SRT and WebVTT are read here, line by line (`subtitle_blocks`); ASS by pysubs2 (
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -174,7 +175,9 @@ def _read_ass(path: Path, text: str) -> _Read:
     pysubs2 = import_part("pysubs2", "reading .ass subtitles")
     text = re.sub(r"\[(?![^\[\]\n]*\])", " ", _without_traps(text))  # its sections begin with a bracket that is closed in its line
     try:
-        events = pysubs2.SSAFile.from_string(text, format_=path.suffix.lower().lstrip(".")).events
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of margins and layers that are no numbers, which nothing here reads
+            events = pysubs2.SSAFile.from_string(text, format_=path.suffix.lower().lstrip(".")).events
     except Exception as error:  # pysubs2 raises whatever its parsers stumble on, ValueError and KeyError among others
         raise VideoError(f"{path} cannot be read as {path.suffix} subtitles ({error}). Open it in a subtitle editor, or export it again.") from error
     cues = []
