@@ -175,7 +175,8 @@ def even_segments(start: float, end: float, longest: float = SILENT_SECONDS) -> 
     """A stretch cut into equal pieces, none longer than `longest` seconds."""
     count = max(1, math.ceil((end - start) / longest - 1e-6))
     length = (end - start) / count
-    return [Segment(start=start + index * length, end=start + (index + 1) * length) for index in range(count)]
+    edges = [start, *(start + index * length for index in range(1, count)), end]  # the last one exactly, not by rounding
+    return [Segment(start=first, end=last) for first, last in pairwise(edges)]
 
 
 def split_long(segment: Segment, duration: float) -> list[Segment]:
