@@ -169,6 +169,7 @@ class Utterance:
         start_seconds, end_seconds: place in the video, where known.
         word_times: start and end in the video of each of `words`, in seconds; None for a word whose place is not known, or throughout.
         step_times: when the steps of a modality are in the video, where known.
+        speaker: who speaks, as the transcript says; None where it does not.
         context_key: utterances with the same key share their features (a video's sequence), which are stored once.
         readout: per modality the step that stands for this utterance; None means the last step.
     """
@@ -184,6 +185,7 @@ class Utterance:
     end_seconds: float | None = None
     word_times: tuple[tuple[float, float] | None, ...] | None = None
     step_times: dict[str, StepTimes] = field(default_factory=dict)
+    speaker: str | None = None
     context_key: str | None = None
     readout: int | None = None
 

@@ -1,14 +1,20 @@
 """Videos (as extraction hands them over), texts and stores to an `Analysis`; and checkpoints that cannot be used."""
 
+import csv
+import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from multigrain.analysis.analyze import analyze, analyze_extracted, analyze_split, analyze_text
-from multigrain.analysis.report_html import render_page
+from multigrain.analysis.report_html import render_page, signed
+from multigrain.analysis.result import Analysis
+from multigrain.analysis.tables import to_rich, write_csv
 from multigrain.data.store import Store
 from multigrain.errors import CheckpointError, DataError, VideoError
 from multigrain.evaluation.conformal import COVERAGE, Conformal
@@ -198,3 +204,71 @@ def test_a_text_without_words_or_for_a_model_without_text_is_refused(
 def test_a_store_without_a_chosen_utterance_is_refused(planted: Store, small_model: Callable[..., MultimodalModel], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Name at least one"):
         analyze_split(small_model("mult", planted.features), planted.split("test"), [], checkpoint=tmp_path)
+
+
+# Speakers, long texts, and texts that are not read ----------------------------------------------------------------------
+
+
+def test_speakers_reach_the_json_the_table_and_the_report(video_model: Built, tmp_path: Path) -> None:
+    one, two, three = spoken(0), replace(spoken(1, text="it was awful"), speaker="Bo <b>"), replace(spoken(2), speaker="Ann")
+    found = analyze_extracted(extracted(one, two, three), source="talk.mp4", model=video_model[0], checkpoint=video_model[1])
+    assert [utterance.speaker for utterance in found.utterances] == [None, "Bo <b>", "Ann"]
+    bo, ann = found.summary.speakers
+    assert (bo.speaker, bo.num_utterances, bo.seconds) == ("Bo <b>", 1, pytest.approx(3.0))
+    assert bo.mean_scores == pytest.approx(found.utterances[1].scores)
+    assert ann.mean_scores == pytest.approx(found.utterances[2].scores)
+    assert Analysis.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    assert found.to_dict()["summary"]["speakers"][1]["speaker"] == "Ann"
+    console = Console(width=150, record=True, file=io.StringIO())
+    console.print(to_rich(found))
+    shown = console.export_text()
+    assert "speaker" in shown
+    assert f"Ann: sentiment {signed(ann.mean_scores[0])} over 1 utterance." in shown
+    rows = list(csv.DictReader(io.StringIO(write_csv(tmp_path / "a.csv", found).read_text(encoding="utf-8"))))
+    assert [row["speaker"] for row in rows] == ["", "Bo <b>", "Ann"]
+    page = render_page(found)
+    assert '<th scope="row">Bo &lt;b&gt;</th><td>1</td><td>3</td>' in page
+    assert '<span class="speaker">Ann:</span>' in page
+    assert "Bo <b>" not in page
+
+
+def test_names_before_the_lines_of_a_text_are_speakers(video_model: Built) -> None:
+    found = analyze_text("Ann: it was good\nBo: it was awful", checkpoint=video_model[1])
+    assert [(one.speaker, one.text) for one in found.utterances] == [("Ann", "it was good"), ("Bo", "it was awful")]
+    assert found.notes[0].startswith("The transcript names who speaks (Ann, Bo)")
+
+
+def test_a_text_longer_than_the_language_model_reads_is_cut_into_sentences(video_model: Built) -> None:
+    good, bad = " ".join(["the film was good."] * 7), "it was " + "so " * 40 + "awful."
+    found = analyze_text(f"{good} {bad}\nit was good", checkpoint=video_model[1])
+    assert " ".join(one.text for one in found.utterances) == f"{good} {bad} it was good"
+    assert [one.text for one in found.utterances[:7]] == ["the film was good."] * 7
+    assert found.utterances[0].id == "line-1-1"
+    assert all(word.contribution is not None for one in found.utterances for word in one.words)
+    assert any("1 utterance is longer than the 24 pieces that the language model reads at once, and cut into" in note for note in found.notes)
+
+
+def test_a_long_utterance_of_a_video_is_cut_with_its_voice_and_face(video_model: Built) -> None:
+    long = spoken(1, text="the film was good. " * 3 + "it was so so so so so so so so so so so so awful.")
+    times = [(4.0 + 0.1 * place, 4.08 + 0.1 * place) for place in range(len(long.words or ()))]
+    found = analyze_extracted(extracted(replace(long, word_times=tuple(times))), source="t", model=video_model[0], checkpoint=video_model[1])
+    assert [one.text for one in found.utterances[:3]] == ["the film was good."] * 3
+    starts = [one.start_seconds for one in found.utterances]
+    assert starts[:3] == pytest.approx([4.0, 4.39, 4.79])
+    assert found.utterances[-1].end_seconds == pytest.approx(7.0)
+    assert [part.modality for part in found.utterances[-1].modalities] == ["text", "audio", "vision"]
+    assert [one.end_seconds for one in found.utterances[:-1]] == starts[1:]
+
+
+def test_a_text_that_is_not_read_is_absent_with_its_reason(video_model: Built) -> None:
+    foreign = spoken(1, text="我讨厌 这部电影")
+    found = analyze_extracted(extracted(spoken(0), foreign), source="t", model=video_model[0], checkpoint=video_model[1])
+    read, unread = found.utterances
+    assert "text" not in read.absent
+    assert unread.absent["text"].startswith("the words are not read: 100 % of its pieces are unknown to the language model")
+    assert [part.modality for part in unread.modalities] == ["audio", "vision"]
+    assert [word.contribution for word in unread.words] == [None, None]
+    assert any(note.startswith("In 1 of the 2 utterances: the words are not read: 100 %") for note in found.notes)
+    alone = analyze_text("😍\nit was good", checkpoint=video_model[1])
+    assert (alone.utterances[0].modalities, alone.utterances[0].interval) == ((), None)
+    assert alone.utterances[0].absent["text"] == "the words are not read: it has no letters"

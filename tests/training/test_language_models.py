@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 from small_run import changed
 
+from multigrain.data.language_store import open_store
 from multigrain.data.store import StoreWriter
 from multigrain.errors import CheckpointError, DataError, TrainingError
 from multigrain.evaluation.compare import compare
 from multigrain.evaluation.evaluate import evaluate_run
 from multigrain.evaluation.robustness import robustness_of_run
+from multigrain.language.reader import TextReader
+from multigrain.language.settings import TextEncoderSettings
 from multigrain.models import load
 from multigrain.schema import FeatureSpec, Task, Utterance
-from multigrain.training.open_data import open_text_reader
+from multigrain.training.open_data import open_text_reader, with_languages
 from multigrain.training.recipe_file import recipe_from_dict
 from multigrain.training.train import train_run
 from tiny_encoder import WORDS, write_tiny_encoder
@@ -189,3 +192,18 @@ def test_frozen_training_never_loads_the_network_twice(recipe, tmp_path, monkeyp
     assert model.text_encoder is not None
     with pytest.raises(AssertionError, match="cached"):
         model.predict(model.text_batch(["so it is"]))
+
+
+def test_a_checkpoint_names_the_languages_of_the_training_transcripts(recipe, tmp_path, encoder):
+    sentences = ("I watched the new film with my sister.", "It was so long and boring for all of us.", "Yes.")
+    with StoreWriter(tmp_path / "english.store", task=Task(), features={"text": FeatureSpec(dim=0, extractor="words")}) as writer:
+        for number, text in enumerate(sentences):
+            words = tuple(text.split())
+            kept = {"text": np.zeros((len(words), 0))}
+            writer.add(Utterance(id=str(number), split="train", group=str(number), features=kept, label=0.0, words=words, text=text))
+    reader = TextReader.from_settings(TextEncoderSettings(name=str(encoder), max_tokens=40))
+    store = open_store(tmp_path / "english.store", reader)
+    assert with_languages(reader, store).settings.languages == ("en",)
+    named = TextReader.from_settings(TextEncoderSettings(name=str(encoder), max_tokens=40, languages=("de",)))
+    assert with_languages(named, store) is named
+    assert with_languages(reader, store).describe()["languages"] == ("en",)

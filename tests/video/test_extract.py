@@ -208,5 +208,5 @@ def test_given_utterances_take_the_words_within_them(face_clips):
     (cut, rest) = extract_video(face_clips / "grid_bbaf2n.mpg", segments=segments[:2]).utterances
     assert (cut.start_seconds, cut.end_seconds, cut.text) == (0.0, 1.4, None)
     assert rest.end_seconds == pytest.approx(2.98, abs=0.02)
-    with pytest.raises(VideoError, match="to begin after the video.s end: the first at 9 s, and the video lasts"):
+    with pytest.raises(VideoError, match=r"to begin after the video's end: the first at 9 s, and the video lasts"):
         extract_video(face_clips / "grid_bbaf2n.mpg", segments=[GivenSegment(9.0, 10.0)])

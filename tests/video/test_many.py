@@ -149,3 +149,25 @@ def test_a_script_needs_no_guard_and_runs_once(tmp_path, sounds):
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.stdout == "2 []\n", done.stderr
     assert (tmp_path / "ran.txt").read_text() == "once "
+
+
+def test_who_speaks_is_kept_and_can_be_the_group(tmp_path, sounds):
+    (tmp_path / "a.vtt").write_text("WEBVTT\n\n00:00.000 --> 00:01.000\n<v Ann Lee>so good\n\n00:01.000 --> 00:02.000\n<v SPEAKER_01>so bad\n")
+    transcripts = {sounds[0]: tmp_path / "a.vtt"}
+    made = extract_store(sounds[:2], tmp_path / "by_speaker.store", transcripts=transcripts, group="speaker", with_faces=False, workers=0)
+    split = Store.open(made.store).split("test")
+    assert split.groups == ("Ann Lee", "a/SPEAKER_01", "b")
+    assert [record.get("speaker") for record in split.records] == ["Ann Lee", "SPEAKER_01", None]
+    assert [split.utterance(index).speaker for index in range(3)] == ["Ann Lee", "SPEAKER_01", None]
+    assert made.videos[0]["speakers"] == ["Ann Lee", "SPEAKER_01"]
+    by_video = extract_store(sounds[:1], tmp_path / "by_video.store", transcripts=transcripts, with_faces=False, workers=0)
+    assert Store.open(by_video.store).split("test").groups == ("a", "a")
+
+
+def test_a_text_in_a_script_without_known_sounds_is_kept(tmp_path, sounds):
+    (tmp_path / "a.txt").write_text("我讨厌这部电影。太糟糕了！")
+    made = extract_store(sounds[:1], tmp_path / "my.store", transcripts={sounds[0]: tmp_path / "a.txt"}, with_faces=False, workers=0)
+    records = Store.open(made.store).split("test").records
+    assert "".join(record["text"] for record in records) == "我讨厌这部电影。太糟糕了！"
+    assert all(time is None for record in records for time in record["word_times"])
+    assert any("none of its words could be placed in time" in note for note in made.videos[0]["notes"])

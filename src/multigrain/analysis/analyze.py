@@ -12,18 +12,22 @@ from multigrain import __version__
 from multigrain.analysis.checkpoint_facts import check_extractable, check_reads_text, facts_of
 from multigrain.analysis.explain import WORD_METHOD, Explanation, explain, plan_of
 from multigrain.analysis.links import words_attend
+from multigrain.analysis.long_text import cut_utterances
 from multigrain.analysis.result import TITLES, Analysis, Interval, TranscriptOrigin, UtteranceAnalysis, WordContribution
 from multigrain.analysis.strips import strips_of
+from multigrain.analysis.unread_text import beyond_notes, unreadable_notes, without_unreadable_text
 from multigrain.analysis.variants import UtteranceInput, VariantScorer, input_from_split, input_from_utterance
 from multigrain.analysis.work import MOST_PIECES, parts_of, unweighed_note, weighed_utterances
 from multigrain.errors import DataError
 from multigrain.evaluation.conformal import COVERAGE, Conformal
+from multigrain.language.words import cut_words, join_words
 from multigrain.models import load
 from multigrain.models.checkpoint import fetch_checkpoint
 from multigrain.schema import MODALITIES, FeatureSpec, Utterance
 
 if TYPE_CHECKING:
     from multigrain.data.batchable import BatchableSplit
+    from multigrain.language.reader import TextReader
     from multigrain.models.base import MultimodalModel
     from multigrain.video.extract import ExtractedVideo
     from multigrain.video.limits import Limits
@@ -98,7 +102,8 @@ def analyze_extracted(
             f"No utterance was found in {source}: nobody speaks, and it comes without a transcript. {' '.join(extracted.notes)} "
             "Give a transcript with --transcript, or another video."
         )
-    inputs = [(utterance, input_from_utterance(model, utterance)) for utterance in extracted.utterances]
+    utterances, cut_notes = cut_utterances(_reader(model), extracted.utterances)
+    inputs = [(utterance, input_from_utterance(model, utterance)) for utterance in utterances]
     shares = {"audio": extracted.voice_share, "vision": extracted.face_share}
     reasons = {**ABSENT, **{name: reason for name, reason in ABSENT_IN_FILE.items() if shares[name] is None}}
     made = _analysis("video", source, extracted.transcript_origin, model, checkpoint, inputs, extracted.features, reasons, progress)
@@ -110,11 +115,11 @@ def analyze_extracted(
                 face_share=None if extracted.face_share is None else _share_of_time(utterance, "vision", FACIAL_SPEC),
                 voice_share=None if extracted.voice_share is None else _share_of_time(utterance, "audio", ACOUSTIC_SPEC),
             )
-            for one, utterance in zip(made.utterances, extracted.utterances, strict=True)
+            for one, utterance in zip(made.utterances, utterances, strict=True)
         ),
         duration_seconds=extracted.duration_seconds,
         is_transcript_reliable=extracted.is_transcript_reliable,
-        notes=(*extracted.notes, *made.notes),
+        notes=(*extracted.notes, *cut_notes, *made.notes),
     )
 
 
@@ -126,7 +131,9 @@ def _share_of_time(utterance: Utterance, modality: str, spec: FeatureSpec) -> fl
 
 
 def analyze_text(text: str, *, checkpoint: str | Path | None = None, progress: Progress | None = None) -> Analysis:
-    """What a model says of a text alone, one utterance a line that has words.
+    """What a model says of a text alone, one utterance a line that has words; a line longer than its language model reads is cut into sentences.
+
+    Names before the words of lines (`Ann: I loved it`) are speakers, as in a transcript.
 
     Raises:
         CheckpointError: the model reads no transcripts.
@@ -135,15 +142,32 @@ def analyze_text(text: str, *, checkpoint: str | Path | None = None, progress: P
     where = _checkpoint_or_default(checkpoint)
     model = load(str(where))
     check_reads_text(model, where)
-    lines = [line.split() for line in text.splitlines() if line.split()]
+    lines, speaker_notes = _spoken_lines(text)
     if not lines:
         raise DataError("The text has no words. Give at least one word; each line is analysed by itself.")
-    utterances = [
-        Utterance(id=f"line-{number}", split="test", group="text", features={}, text=" ".join(words), words=tuple(words))
-        for number, words in enumerate(lines, start=1)
+    whole = [
+        Utterance(id=f"line-{number}", split="test", group="text", features={}, text=join_words(words), words=tuple(words), speaker=speaker)
+        for number, (words, speaker) in enumerate(lines, start=1)
     ]
+    utterances, cut_notes = cut_utterances(_reader(model), whole)
     inputs = [(utterance, input_from_utterance(model, utterance)) for utterance in utterances]
-    return _analysis("text", "text", "text", model, where, inputs, {}, ABSENT_IN_TEXT, progress)
+    made = _analysis("text", "text", "text", model, where, inputs, {}, ABSENT_IN_TEXT, progress)
+    return replace(made, notes=(*speaker_notes, *cut_notes, *made.notes))
+
+
+def _spoken_lines(text: str) -> tuple[list[tuple[list[str], str | None]], list[str]]:
+    """The words of each line that has any, and who says them; and a note that names the speakers."""
+    from multigrain.video.speakers import speaker_note, with_speakers
+    from multigrain.video.spoken import Turn
+    from multigrain.video.text_cleaning import clean_text
+
+    lines = [[Turn(line)] for line in (clean_text(line) for line in text.splitlines()) if line]
+    turns = [turn for kept in with_speakers(lines, is_continued=True) for turn in kept]
+    return [(words, turn.speaker) for turn in turns if (words := cut_words(turn.text))], speaker_note(turn.speaker for turn in turns)
+
+
+def _reader(model: "MultimodalModel") -> "TextReader | None":
+    return model.text_encoder.reader if "text" in model.features and model.text_encoder is not None else None
 
 
 def analyze_split(
@@ -186,6 +210,7 @@ def _analysis(
     reasons: Mapping[str, str],
     progress: Progress | None,
 ) -> Analysis:
+    inputs, unread = without_unreadable_text(model, inputs)
     folder = fetch_checkpoint(str(model.loaded_from or checkpoint), {})  # intervals and facts of these weights, not of what the hub has by now
     scorer, conformal = VariantScorer(model), Conformal.read(folder)
     givens = [given for _, given in inputs]
@@ -197,7 +222,7 @@ def _analysis(
         scorer.read_ahead([(givens[number], plan_of(givens[number], with_words=number in weighed).variants) for number in part])
         for number in part:
             explanation = explain(scorer, givens[number], with_words=number in weighed)
-            found.append(_utterance_analysis(explanation, conformal, *inputs[number], list(model.features), features, reasons))
+            found.append(_utterance_analysis(explanation, conformal, *inputs[number], list(model.features), features, {**reasons, **unread[number]}))
     if progress is not None:
         progress(STAGE, 1.0)
     return Analysis(
@@ -208,7 +233,12 @@ def _analysis(
         utterances=tuple(found),
         transcript=transcript,
         word_method=WORD_METHOD,
-        notes=(*_notes(kind, model, conformal, found), *unweighed_note(givens, weighed, MOST_PIECES[kind])),
+        notes=(
+            *unreadable_notes(unread),
+            *beyond_notes(givens, unread),
+            *_notes(kind, model, conformal, found),
+            *unweighed_note(givens, weighed, MOST_PIECES[kind]),
+        ),
         created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         multigrain_version=__version__,
     )
@@ -231,7 +261,8 @@ def _utterance_analysis(
         id=utterance.id,
         start_seconds=utterance.start_seconds,
         end_seconds=utterance.end_seconds,
-        text=utterance.text or " ".join(utterance.words or ()),
+        text=utterance.text or join_words(utterance.words or ()),
+        speaker=utterance.speaker,
         scores=explanation.scores,
         explained=explanation.explained,
         interval=None if ends is None else Interval(low=ends[0], high=ends[1], coverage=COVERAGE),

@@ -43,6 +43,7 @@ def facts_of(folder: Path, path_or_hub_id: str, model: "MultimodalModel", *, has
         has_attention=has_attention,
         calibration=None if conformal is None else conformal.in_words(),
         card=card.read_text(encoding="utf-8") if card.is_file() else "",
+        languages=() if reader is None else tuple(reader.settings.languages or ()),
     )
 
 

@@ -29,6 +29,7 @@ def page_data(analysis: Analysis) -> dict[str, Any]:
 def _utterance(one: UtteranceAnalysis) -> dict[str, Any]:
     return {
         "id": one.id,
+        "speaker": one.speaker,
         "start": _number(one.start_seconds),
         "end": _number(one.end_seconds),
         "scores": [_number(score) if one.modalities else None for score in one.scores],

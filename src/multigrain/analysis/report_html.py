@@ -20,6 +20,7 @@ from multigrain.analysis.page_data import page_data
 from multigrain.analysis.playable import kind_of, write_playable_copy
 from multigrain.analysis.result import TITLES, Analysis, UtteranceAnalysis, WordContribution
 from multigrain.errors import DataError
+from multigrain.language.languages import names_of
 from multigrain.report import STYLE
 
 MediaPlace = Literal["auto", "embed", "link", "none"]
@@ -96,6 +97,7 @@ def render_page(analysis: Analysis, *, media: str | None = None, is_sound: bool 
         f"<h1>{title}</h1>",
         f'<p class="lead">{_lead(analysis)}</p>',
         _figures(analysis),
+        _speakers(analysis),
         _notes(analysis),
         _stage(analysis, media, is_sound),
         '<h2 id="which" tabindex="-1">Utterance</h2>',
@@ -173,6 +175,27 @@ def _figures(analysis: Analysis) -> str:
     return f'<div class="figures">{"".join(parts)}</div>' if parts else ""
 
 
+def _speakers(analysis: Analysis) -> str:
+    """A row for each speaker, where the transcript names any."""
+    speakers, names = analysis.summary.speakers, analysis.score_names
+    if not speakers:
+        return ""
+    modalities = list(dict.fromkeys(name for one in speakers for name in one.modalities))
+    heading = ["speaker", "utterances", "seconds", *names, *(f"effect of the {TITLES[name]}" for name in modalities)]
+    rows = []
+    for one in speakers:
+        scores = [_shown(analysis, score) for score in one.mean_scores] or ["none"] * len(names)
+        effects = [f"±{one.modalities[name]:.2f}" if name in one.modalities else "" for name in modalities]
+        cells = [str(one.num_utterances), "" if one.seconds is None else f"{one.seconds:.0f}", *scores, *effects]
+        rows.append(f'<tr><th scope="row">{html.escape(one.speaker)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in heading)
+    return (
+        '<h2>Speakers</h2><div class="wide" tabindex="0" role="region" aria-label="Speakers">'
+        f'<table class="speakers"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        "<p class=\"note\">Means over each speaker's utterances, as the transcript names them; an effect is the mean size of a modality's part.</p>"
+    )
+
+
 def _notes(analysis: Analysis) -> str:
     if not analysis.notes:
         return ""
@@ -225,7 +248,7 @@ def _transcript(analysis: Analysis) -> str:
         rows.append(
             f'<li><button type="button" class="time" aria-pressed="false" aria-label="Utterance {index + 1}, {place}">{place}</button>'
             f"<b>{name + _shown(analysis, one.score) if one.modalities else 'none'}</b>"
-            f'<p class="words">{words}</p></li>'
+            f'<p class="words">{_named(one)}{words}</p></li>'
         )
     origin = {"recognised": "recognised by machine", "store": "from the store"}.get(analysis.transcript, "as given")
     reliable = "" if analysis.is_transcript_reliable else " <strong>Recognised, unreliable.</strong>"
@@ -233,6 +256,10 @@ def _transcript(analysis: Analysis) -> str:
         return f'<h2>Utterances</h2><ol class="transcript">{"".join(rows)}</ol>'
     note = f'<p class="note">The words are {origin}; colours are comparable over the whole transcript.{reliable}</p>'
     return f'<h2>Transcript</h2>{note}<ol class="transcript">{"".join(rows)}</ol>'
+
+
+def _named(one: UtteranceAnalysis) -> str:
+    return "" if one.speaker is None else f'<span class="speaker">{html.escape(one.speaker)}:</span> '
 
 
 def _word(word: WordContribution, strongest: float) -> str:
@@ -253,6 +280,7 @@ def _about(analysis: Analysis) -> str:
         "model": f"{facts.model}: {facts.paper}",
         **{f"reads {TITLES[name]}": words for name, words in facts.features.items()},
         "language model": facts.text_encoder or "none",
+        "languages": names_of(facts.languages),
         "intervals": facts.calibration or "none: the checkpoint is not calibrated",
         "weights": f"SHA-256 {facts.sha256}, trained with multigrain {facts.multigrain_version}",
         "modalities": "exact Shapley values over the subsets of the modalities that are there",

@@ -7,7 +7,7 @@ from the start of the video, shares in 0..1. Nothing here is rounded.
 import json
 import os
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -163,6 +163,7 @@ class UtteranceAnalysis:
         id: unique within the analysis.
         start_seconds, end_seconds: its place in the video, or None.
         text: the transcript, empty where there is none.
+        speaker: who speaks, as the transcript says; None where it does not.
         scores: all scores, in the task's order: one, or one per emotion; of an utterance without any modality what the model says of nothing,
             which is no score, and null in JSON.
         explained: index of the score that everything below explains: 0, or the most probable emotion.
@@ -186,6 +187,7 @@ class UtteranceAnalysis:
     start_seconds: float | None = None
     end_seconds: float | None = None
     text: str = ""
+    speaker: str | None = None
     explained: int = 0
     interval: Interval | None = None
     baseline: float = 0.0
@@ -218,6 +220,7 @@ class CheckpointFacts:
         multigrain_version: that trained it.
         features: modality -> extractor, version and width, in words.
         text_encoder: the language model that reads the text, or None.
+        languages: that its text was trained on, as codes; empty where it does not say.
         sha256: of the weights' file.
         has_attention: whether words attend voice or face in it.
         calibration: how the intervals were made, in words; None without.
@@ -234,6 +237,26 @@ class CheckpointFacts:
     has_attention: bool
     calibration: str | None = None
     card: str = ""
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerSummary:
+    """What one speaker said, in short; of the utterances that have a score.
+
+    Attributes:
+        speaker: the name.
+        num_utterances: how many of theirs have a score.
+        seconds: that these take together, or None where times are not known.
+        mean_scores: (label,) mean of the scores, weighed by the utterances' seconds where they are known.
+        modalities: modality -> mean over utterances of the contribution's size (absolute Shapley value).
+    """
+
+    speaker: str
+    num_utterances: int
+    seconds: float | None
+    mean_scores: tuple[float, ...]
+    modalities: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +269,7 @@ class Summary:
         mean_scores: (label,) mean of the scores, weighed by the utterances' seconds where they are known.
         highest, lowest: index of the utterance with the highest and the lowest score; the first of the scores, for emotions.
         modalities: modality -> mean over utterances of the contribution's size (absolute Shapley value).
+        speakers: the same of each speaker, in the order in which they first speak; empty where nobody is named.
     """
 
     num_utterances: int
@@ -254,6 +278,7 @@ class Summary:
     highest: int
     lowest: int
     modalities: Mapping[str, float]
+    speakers: tuple[SpeakerSummary, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,23 +323,29 @@ class Analysis:
         """The analysis in short."""
         indices = [index for index, one in enumerate(self.utterances) if one.modalities] or list(range(len(self.utterances)))
         counted = [self.utterances[index] for index in indices]
-        lengths = [one.end_seconds - one.start_seconds for one in counted if one.start_seconds is not None and one.end_seconds is not None]
-        is_timed = len(lengths) == len(counted) and sum(lengths) > 0
-        weights = lengths if is_timed else [1.0] * len(counted)
         order = sorted(indices, key=lambda index: self.utterances[index].scores[0])
-        names = dict.fromkeys(part.modality for one in counted for part in one.modalities)
         return Summary(
             num_utterances=len(counted),
-            seconds=sum(lengths) if is_timed else None,
-            mean_scores=tuple(
-                sum(weight * one.scores[place] for weight, one in zip(weights, counted, strict=True)) / sum(weights)
-                for place in range(len(self.score_names))
-            ),
+            seconds=_total_seconds(counted),
+            mean_scores=_mean_scores(counted),
             highest=order[-1],
             lowest=order[0],
-            modalities={
-                name: sum(abs(part.value) for one in counted for part in one.modalities if part.modality == name) / len(counted) for name in names
-            },
+            modalities=_effects(counted),
+            speakers=self._speakers(),
+        )
+
+    def _speakers(self) -> tuple[SpeakerSummary, ...]:
+        names = dict.fromkeys(one.speaker for one in self.utterances if one.speaker is not None)
+        spoken = {name: [one for one in self.utterances if one.speaker == name and one.modalities] for name in names}
+        return tuple(
+            SpeakerSummary(
+                speaker=name,
+                num_utterances=len(theirs),
+                seconds=_total_seconds(theirs),
+                mean_scores=_mean_scores(theirs) if theirs else (),
+                modalities=_effects(theirs) if theirs else {},
+            )
+            for name, theirs in spoken.items()
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -370,6 +401,25 @@ class Analysis:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read as an analysis ({error}). Expected a file that `multigrain analyze --json` wrote.") from error
+
+
+def _total_seconds(utterances: Sequence[UtteranceAnalysis]) -> float | None:
+    lengths = [one.end_seconds - one.start_seconds for one in utterances if one.start_seconds is not None and one.end_seconds is not None]
+    return sum(lengths) if len(lengths) == len(utterances) and sum(lengths) > 0 else None
+
+
+def _mean_scores(utterances: Sequence[UtteranceAnalysis]) -> tuple[float, ...]:
+    """Weighed by seconds where all are known; of at least one utterance."""
+    is_timed = _total_seconds(utterances) is not None
+    weights = [(one.end_seconds or 0.0) - (one.start_seconds or 0.0) if is_timed else 1.0 for one in utterances]
+    count = len(utterances[0].scores)
+    return tuple(sum(weight * one.scores[place] for weight, one in zip(weights, utterances, strict=True)) / sum(weights) for place in range(count))
+
+
+def _effects(utterances: Sequence[UtteranceAnalysis]) -> dict[str, float]:
+    names = dict.fromkeys(part.modality for one in utterances for part in one.modalities)
+    parts = [part for one in utterances for part in one.modalities]
+    return {name: sum(abs(part.value) for part in parts if part.modality == name) / len(utterances) for name in names}
 
 
 # Plain values and back ----------------------------------------------------------------------------------------------

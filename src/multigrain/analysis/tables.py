@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multigrain.analysis.report_html import clock, signed
-from multigrain.analysis.result import TITLES, Analysis, UtteranceAnalysis, strongest_words
+from multigrain.analysis.result import TITLES, Analysis, SpeakerSummary, UtteranceAnalysis, strongest_words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,6 +28,9 @@ def to_rich(analysis: Analysis) -> "Table":
     modalities = [name for name in TITLES if any(part.modality == name for one in analysis.utterances for part in one.modalities)]
     table = Table(title=Text(_visible(analysis.source)), title_justify="left", caption=_caption(analysis), caption_justify="left", expand=False)
     table.add_column("time" if is_timed else "utterance", no_wrap=True)
+    has_speakers = any(one.speaker for one in analysis.utterances)
+    if has_speakers:
+        table.add_column("speaker", overflow="fold")
     table.add_column("emotion" if analysis.task.kind == "emotions" else "sentiment", justify="right", no_wrap=True)
     if any(one.interval for one in analysis.utterances):
         coverage = next(one.interval.coverage for one in analysis.utterances if one.interval)
@@ -37,7 +40,7 @@ def to_rich(analysis: Analysis) -> "Table":
     table.add_column("text")
     for one in analysis.utterances:
         shares = {part.modality: signed(part.value) for part in one.modalities}
-        row: list[Any] = [_place(one), _score(analysis, one)]
+        row: list[Any] = [_place(one), *([Text(_visible(one.speaker or ""))] if has_speakers else []), _score(analysis, one)]
         if any(other.interval for other in analysis.utterances):
             row.append("" if one.interval is None else f"{signed(one.interval.low)} to {signed(one.interval.high)}")
         table.add_row(*row, *(shares.get(name, "") for name in modalities), _text(one))
@@ -56,11 +59,22 @@ def _caption(analysis: Analysis) -> "Text":
     if not any(one.modalities for one in analysis.utterances):
         over = "There is no score: nothing was found that the model reads"
     lines = [f"{over}. Model: {analysis.checkpoint.name}."]
+    lines += [f"{one.speaker}: {_of_speaker(analysis, one)}." for one in summary.speakers]
     explained = ["Columns of modalities: Shapley values."] if any(one.modalities for one in analysis.utterances) else []
     if any(one.words for one in analysis.utterances):
         explained.insert(0, "Marked words did most to the score: + raised it, - lowered it.")
     lines += [" ".join(explained)] if explained else []
     return Text(_visible("\n".join([*lines, *analysis.notes]), keep="\n"))
+
+
+def _of_speaker(analysis: Analysis, one: SpeakerSummary) -> str:
+    if not one.num_utterances:
+        return "no score"
+    means = ", ".join(
+        f"{name} {100 * score:.0f} %" if analysis.task.kind == "emotions" else f"{name} {signed(score)}"
+        for name, score in zip(analysis.score_names, one.mean_scores, strict=True)
+    )
+    return f"{means} over {one.num_utterances} utterance{'s' if one.num_utterances > 1 else ''}"
 
 
 def _place(one: UtteranceAnalysis) -> str:
@@ -103,8 +117,8 @@ def write_csv(path: str | os.PathLike[str], analysis: Analysis) -> Path:
     """Writes one row an utterance at full precision, whole or not at all.
 
     Columns: `id`, `start_seconds`, `end_seconds`, `score` (emotions: `score_happy` ...), `interval_low`, `interval_high`, `coverage`, `baseline`,
-    `contribution_text`, `contribution_audio`, `contribution_vision`, `voice_share`, `face_share`, `strongest_words`, `text`. What is not known is
-    empty. A text that a spreadsheet would take for a formula has an apostrophe before it.
+    `contribution_text`, `contribution_audio`, `contribution_vision`, `voice_share`, `face_share`, `speaker`, `strongest_words`, `text`.
+    What is not known is empty. A text that a spreadsheet would take for a formula has an apostrophe before it.
 
     Returns:
         The file.
@@ -113,7 +127,7 @@ def write_csv(path: str | os.PathLike[str], analysis: Analysis) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     names = ["score"] if analysis.task.kind != "emotions" else [f"score_{name}" for name in analysis.task.emotions]
     header = ["id", "start_seconds", "end_seconds", *names, "interval_low", "interval_high", "coverage", "baseline"]
-    header += [f"contribution_{name}" for name in TITLES] + ["voice_share", "face_share", "strongest_words", "text"]
+    header += [f"contribution_{name}" for name in TITLES] + ["voice_share", "face_share", "speaker", "strongest_words", "text"]
     beside = target.with_name(target.name + ".part")
     with open(beside, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -132,7 +146,18 @@ def _csv_row(one: UtteranceAnalysis) -> list[Any]:
     contributions = [shares.get(name, "") for name in TITLES]
     known = ["" if share is None else share for share in (one.voice_share, one.face_share)]
     scores = one.scores if one.modalities else [""] * len(one.scores)
-    return [_cell(one.id), *times, *scores, *interval, one.baseline, *contributions, *known, _cell(words), _cell(one.text)]
+    return [
+        _cell(one.id),
+        *times,
+        *scores,
+        *interval,
+        one.baseline,
+        *contributions,
+        *known,
+        _cell(one.speaker or ""),
+        _cell(words),
+        _cell(one.text),
+    ]
 
 
 def _cell(text: str) -> str:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from multigrain.video.many import Extraction
+    from multigrain.video.pairing import Pairing
 
 SOME_FAILED = 1
 _NAMED = 5
 _SHARES = {"face": "face_share", "voice": "voice_share"}
-TRANSCRIPT_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".json", ".txt")
-"""In the order in which they are preferred where a folder has several for one video."""
+GROUPS = ("video", "speaker")
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +39,10 @@ def extract(
             metavar="FILE", help="What is said: .srt, .vtt, .ass, .txt, or .json with word times. A folder of files named as the videos are."
         ),
     ] = None,
+    language: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Of several transcripts of a video (NAME.en.srt, NAME.de.srt) the one that is taken.")
+    ] = None,
+    group: Annotated[str, typer.Option(metavar="video|speaker", help="What an utterance's group is: its video, or who speaks in it.")] = "video",
     labels: Annotated[Path | None, typer.Option(metavar="CSV", help="Columns file, start, end, label, split: makes a training store.")] = None,
     column: Annotated[list[str] | None, typer.Option(metavar="NAME=COLUMN", help="What a column is called in the labels' table.")] = None,
     label_value: Annotated[list[str] | None, typer.Option(metavar="WORD=NUMBER", help="The score of a label that is a word.")] = None,
@@ -63,8 +67,11 @@ def extract(
 
     if label_range is not None and label_range[0] >= label_range[1]:
         raise VideoError(f"--range {label_range[0]:g} {label_range[1]:g}: expected the lowest label and then the highest, such as --range -3 3.")
+    if group not in GROUPS:
+        raise VideoError(f"--group is {group!r}; expected {' or '.join(GROUPS)}.")
     console = _console()
     files = _files(videos, transcript, console)
+    pairing = _transcripts(transcript, files, videos, language)
     chosen = None
     if labels is None and (column or label_value or strict):
         raise VideoError("--column, --label-value and --strict say something about a table of labels, and there is none. Give it with --labels.")
@@ -85,7 +92,8 @@ def extract(
         made = extract_store(
             files,
             out,
-            transcripts=_transcripts(transcript, files),
+            transcripts=pairing.found,
+            group="speaker" if group == "speaker" else "video",
             labels=chosen,
             task=Task(minimum=low, maximum=high),
             recognizer=recognizer,
@@ -100,6 +108,8 @@ def extract(
             is_strict=strict,
         )
     _print_summary(made, console)
+    for note in pairing.notes():
+        console.print(_note(note), soft_wrap=not console.is_terminal)
     if made.store is None:
         none = "The video could not" if len(made.failures) == 1 else f"None of the {len(made.failures)} videos could"
         raise VideoError(f"{none} be extracted, and no store was made. The reason is above.")
@@ -110,6 +120,7 @@ def extract(
 def _files(given: Sequence[Path], transcript: Path | None, console: "Console") -> list[Path]:
     """The named files, and those of the named folders by their endings; what of a folder is not taken is counted and named."""
     from multigrain.video.media import SUFFIXES
+    from multigrain.video.pairing import TRANSCRIPT_SUFFIXES
 
     files: list[Path] = []
     others: list[Path] = []
@@ -134,25 +145,26 @@ def _files(given: Sequence[Path], transcript: Path | None, console: "Console") -
     return list(dict.fromkeys(files))
 
 
-def _transcripts(given: Path | None, videos: Sequence[Path]) -> dict[Path, Path]:
+def _transcripts(given: Path | None, videos: Sequence[Path], named: Sequence[Path], language: str | None) -> "Pairing":
     """The transcript of each video that has one."""
+    from multigrain.video.pairing import Pairing, pair_transcripts
+
+    if language is not None and (given is None or not given.is_dir()):
+        raise VideoError(f"--language {language} chooses among the transcripts of a folder. Name one with --transcript FOLDER, or leave it out.")
     if given is None:
-        return {}
+        return Pairing()
     if not given.is_dir():
         if len(videos) > 1:
             raise VideoError(
                 f"--transcript {given} is one file for {len(videos)} videos. Name a folder with one file a video, named as the video is."
             )
-        return {videos[0]: given.absolute()}
-    found = {}
-    for video in videos:
-        candidates = [given.absolute() / f"{video.stem}{suffix}" for suffix in TRANSCRIPT_SUFFIXES]
-        chosen = next((candidate for candidate in candidates if candidate.is_file()), None)
-        if chosen is not None:
-            found[video] = chosen
-    if not found:
+        return Pairing(found={videos[0]: given.absolute()})
+    folders = [path.absolute() for path in named if path.is_dir()]
+    relative = {video: video.relative_to(next((one for one in folders if video.is_relative_to(one)), video.parent)) for video in videos}
+    pairing = pair_transcripts(relative, given, language)
+    if not pairing.found:
         raise VideoError(f"The folder {given} holds no transcript for any of the {len(videos)} videos. Expected such as {videos[0].stem}.srt.")
-    return found
+    return pairing
 
 
 def _console() -> "Console":

@@ -168,6 +168,7 @@ class Split(BatchableSplit):
             end_seconds=record["end_seconds"],
             word_times=_word_times(record.get("word_times")),
             step_times={name: StepTimes.from_dict(times) for name, times in record.get("step_times", {}).items()},
+            speaker=record.get("speaker"),
             context_key=key,
             readout=readouts[0] if len(set(readouts)) == 1 else None,  # where they differ, each is its modality's last step
         )

@@ -384,6 +384,8 @@ def _record_line(utterance: Utterance) -> bytes:
     record = {name: getattr(utterance, name) for name in names}
     if utterance.word_times is not None:
         record["word_times"] = utterance.word_times
+    if utterance.speaker is not None:
+        record["speaker"] = utterance.speaker
     if utterance.step_times:
         record["step_times"] = {name: times.to_dict() for name, times in utterance.step_times.items()}
     return json.dumps(record, ensure_ascii=False).encode() + b"\n"

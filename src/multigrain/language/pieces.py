@@ -1,7 +1,7 @@
 """From words to word-pieces and back: each piece knows the word that it is of.
 
-A transcript's words are joined with single spaces and cut by the encoder's own tokenizer; a piece belongs to the word that its last
-character lies in. So the pieces are those of the plain transcript, whatever kind of tokenizer it is. Special tokens belong to no word.
+A transcript's words are joined as they are written (`words.join_words`) and cut by the encoder's own tokenizer; a piece belongs to the word that
+its last character lies in. So the pieces are those of the plain transcript, whatever kind of tokenizer it is. Special tokens belong to no word.
 """
 
 import os
@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Int
 
 from multigrain.errors import RecipeError
+from multigrain.language.words import gaps, join_words
 from multigrain.schema import ModalitySequence, TokenSequence
 
 NO_WORD = -1
@@ -96,9 +97,20 @@ class WordPieces:
             )
         return tokenizer
 
+    @property
+    def unknown_id(self) -> int | None:
+        """The id of a piece that the encoder does not know; None where it knows all, such as bytes."""
+        return self._tokenizer.unk_token_id
+
+    def count(self, transcripts: Sequence[Sequence[str]]) -> list[int]:
+        """The pieces of each transcript in full, special ones included, however many the encoder takes; 0 for one without words."""
+        texts = [join_words(words) for words in transcripts]
+        found = self._tokenizer([text or " " for text in texts], truncation=False, verbose=False).encodings if texts else []
+        return [len(encoding.ids) if text.strip() else 0 for text, encoding in zip(texts, found, strict=True)]
+
     def split(self, transcripts: Sequence[Sequence[str]]) -> TokenTable:
         """The pieces of each transcript, given as its words; one without words has none, not even special ones."""
-        spoken = [" ".join(words) for words in transcripts]
+        spoken = [join_words(words) for words in transcripts]
         texts = [text for text in spoken if text.strip()]
         encodings = self._tokenizer(texts, truncation=True, max_length=self.max_tokens, verbose=False).encodings if texts else []
         found = iter(encodings)
@@ -110,7 +122,7 @@ class WordPieces:
                 continue
             encoding = next(found)
             ids += encoding.ids
-            word += _words_of_pieces(encoding, [len(one) for one in transcripts[index]]).tolist()
+            word += _words_of_pieces(encoding, transcripts[index]).tolist()
             lengths[index] = len(encoding.ids)
         cut = [encoding for encoding in encodings if encoding.overflowing]
         specials = [sum(encoding.special_tokens_mask) for encoding in cut]
@@ -119,10 +131,12 @@ class WordPieces:
         return TokenTable(ids=np.array(ids, np.int64), word=np.array(word, np.int64), lengths=lengths, num_cut=len(cut), longest=longest)
 
 
-def _words_of_pieces(encoding: Any, word_lengths: Sequence[int]) -> Int[np.ndarray, " token"]:
+def _words_of_pieces(encoding: Any, words: Sequence[str]) -> Int[np.ndarray, " token"]:
     """Which word each piece of a text is of: that in which its last character lies, or that which follows where the piece is but a space."""
-    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.asarray(word_lengths, np.int64) + 1)[:-1]])
+    spaces = np.array([len(gap) for gap in gaps(words)], np.int64)
+    lengths = np.array([len(word) for word in words], np.int64)
+    starts = np.cumsum(spaces + lengths) - lengths
     ends = np.array([end for _, end in encoding.offsets])
     last = ends - 1
-    words = np.searchsorted(starts, last + np.isin(last, starts[1:] - 1), side="right") - 1
-    return np.where(np.array(encoding.special_tokens_mask, bool), NO_WORD, np.maximum(words, 0))
+    found = np.searchsorted(starts, last + np.isin(last, starts[spaces > 0] - 1), side="right") - 1
+    return np.where(np.array(encoding.special_tokens_mask, bool), NO_WORD, np.maximum(found, 0))

@@ -1,12 +1,15 @@
 """What a recipe says about the language model that reads its transcripts: the section `text_encoder`."""
 
 import logging
+import re
 from dataclasses import dataclass, fields
 from typing import Literal
 
 from multigrain.errors import require
 
 logger = logging.getLogger(__name__)
+
+_CODE = re.compile("[a-z]{2,3}")
 
 Mode = Literal["fine_tuned", "lora", "last_layers", "frozen"]
 Pooling = Literal["first", "mean"]
@@ -30,6 +33,8 @@ class TextEncoderSettings:
         num_trainable_layers: with `last_layers`, how many.
         lora_rank, lora_alpha, lora_dropout: with `lora`, of its matrices.
         lora_targets: with `lora`, names of the linear layers that get them; None for peft's own choice for this kind of encoder.
+        languages: of the transcripts that it is trained on, as codes such as `en`: a checkpoint names them, and text in others is not read by it.
+            None finds them out from the training transcripts.
         cache: with `frozen`, the folder for the cached states; None keeps them in the store.
     """
 
@@ -45,6 +50,7 @@ class TextEncoderSettings:
     lora_alpha: int = 16
     lora_dropout: float = 0.0
     lora_targets: tuple[str, ...] | None = None
+    languages: tuple[str, ...] | None = None
     cache: str | None = None
 
     def __post_init__(self) -> None:
@@ -57,6 +63,8 @@ class TextEncoderSettings:
             require(getattr(self, name) >= 1, f"text_encoder.{name}", getattr(self, name), "1 or more")
         require(self.lora_alpha > 0, "text_encoder.lora_alpha", self.lora_alpha, "a positive number")
         require(0 <= self.lora_dropout < 1, "text_encoder.lora_dropout", self.lora_dropout, "a rate from 0 to below 1")
+        are_codes = self.languages is None or (len(self.languages) > 0 and all(_CODE.fullmatch(code) for code in self.languages))
+        require(are_codes, "text_encoder.languages", self.languages, "codes of two or three small letters, such as [en], or null to find them out")
         require(self.lora_targets != (), "text_encoder.lora_targets", [], "names of linear layers, or null for peft's own choice")
 
     @property

@@ -2,16 +2,22 @@
 
 import logging
 import os
+from dataclasses import replace
 
 from multigrain.data.joint_store import JointStore, common_task
+from multigrain.data.language_split import words_of
 from multigrain.data.language_store import has_transcripts, no_transcripts, open_store, read_text_with
 from multigrain.data.store import Store
 from multigrain.errors import StoreError
+from multigrain.language.languages import main_languages, names_of
 from multigrain.language.reader import TextReader
+from multigrain.language.words import join_words
 from multigrain.schema import Task
 from multigrain.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
+
+_TRANSCRIPTS_READ = 500  # as many, spread over the training split, say what languages it is in
 
 
 def open_text_reader(recipe: Recipe) -> TextReader | None:
@@ -27,6 +33,19 @@ def open_text_reader(recipe: Recipe) -> TextReader | None:
         return None
     recipe.text_encoder.warn_without_effect()
     return TextReader.from_settings(recipe.text_encoder)
+
+
+def with_languages(reader: TextReader, store: Store | JointStore) -> TextReader:
+    """The reader with the languages of the training transcripts, which the checkpoint will name; as it is where the recipe names them."""
+    if reader.settings.languages is not None or "train" not in store.splits:
+        return reader
+    records = store.split("train").records
+    chosen = records[:: max(1, len(records) // _TRANSCRIPTS_READ)]
+    found = main_languages([join_words(words_of(record)) for record in chosen])
+    if not found:
+        return reader
+    logger.info("The training transcripts are in %s, which the checkpoint names.", names_of(found))
+    return replace(reader, settings=replace(reader.settings, languages=found))
 
 
 def open_data(recipe: Recipe, reader: TextReader | None = None) -> Store | JointStore:

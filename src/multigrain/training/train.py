@@ -50,7 +50,7 @@ from multigrain.training.interruption import Terminated, terminated_by_sigterm
 from multigrain.training.loggers import check_loggers, make_loggers
 from multigrain.training.modality_dropout import ModalityDropout, warn_without_effect
 from multigrain.training.module import TrainingModule
-from multigrain.training.open_data import open_data, open_text_reader
+from multigrain.training.open_data import open_data, open_text_reader, with_languages
 from multigrain.training.processes import follow_the_first, further_processes, process_rank
 from multigrain.training.progress import Progress
 from multigrain.training.recipe import Recipe, TrainingRecipe
@@ -107,6 +107,7 @@ def _train(recipe: Recipe, folder: RunFolder, seed: int, *, resume: bool, overwr
         console.print(f"Text encoder {reader.source.in_words}; {reader.settings.mode}", highlight=False, markup=False, soft_wrap=True)
     check_accelerator(recipe.training)
     store = open_data(recipe, reader)
+    reader = None if reader is None else with_languages(reader, store)
     model, higher_is_better = prepare_model(recipe, store, seed, reader)
     with folder.locked() if is_first else nullcontext():
         return _train_in(folder, recipe, store, model, seed, higher_is_better, console, resume=resume, overwrite=overwrite)

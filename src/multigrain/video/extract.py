@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 
 from multigrain.data.readers.transcripts import WORDS
 from multigrain.errors import VideoError
+from multigrain.language.words import join_words
 from multigrain.schema import MODALITIES, FeatureSpec, StepTimes, Utterance
 from multigrain.video import acoustic, facial
 from multigrain.video.ahead import ahead
@@ -298,12 +299,13 @@ def _utterance(identifier: str, group: str, segment: Segment, voice: _Voice | No
         split="test",
         group=group,
         features=features,
-        text=" ".join(segment.words) or None,
+        text=join_words(segment.words) or None,
         words=segment.words or None,
         start_seconds=segment.start,
         end_seconds=segment.end,
         word_times=segment.word_times if segment.words else None,
         step_times=times,
+        speaker=segment.speaker,
     )
 
 

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from multigrain import __version__
 from multigrain.data.store import Store, StoreWriter
@@ -21,6 +21,7 @@ from multigrain.video.extract import FEATURES, extract_video
 from multigrain.video.labels import LabelledSegment, unique_names, without_lines
 from multigrain.video.limits import Limits
 from multigrain.video.recognition import check_recognizer
+from multigrain.video.speakers import is_numbered
 from multigrain.video.words import GivenSegment
 from multigrain.video.workers import run_tasks
 
@@ -89,6 +90,7 @@ def extract_store(
     task: Task | None = None,
     recognizer: str = "none",
     with_faces: bool = True,
+    group: Literal["video", "speaker"] = "video",
     workers: int = 1,
     resume: bool = False,
     overwrite: bool = False,
@@ -108,6 +110,8 @@ def extract_store(
             found, have no label, and are in split `test`.
         task: what the labels are; by default scores in -3..3.
         recognizer, with_faces: see `extract_video`.
+        group: what the utterances' group is: the video, or who speaks in it as the transcript says; a name is the same person in all videos, a
+            recogniser's number (SPEAKER_00) another one in each, and an utterance of nobody's name is of its video. A table's own groups stay.
         workers: processes at once; 0 works in this process.
         resume: go on where an interrupted extraction to the same path ended; what was finished of the same files is kept.
         overwrite: replace a store that is already there.
@@ -149,7 +153,7 @@ def extract_store(
     facts = [_facts(part) for part in done.values()]
     if labels is not None:
         labels = without_lines(labels, {path: own["skipped"] for path, own in zip(done, facts, strict=True)})
-    num_utterances = _assemble(target, done, facts, labels, task or Task(), overwrite) if done else 0
+    num_utterances = _assemble(target, done, facts, labels, task or Task(), group, overwrite) if done else 0
     if not failures:
         shutil.rmtree(parts, ignore_errors=True)
     return Extraction(
@@ -242,6 +246,7 @@ def _extract_part(task: _VideoTask, progress: Callable[[str, float], None]) -> N
         "transcript_origin": found.transcript_origin,
         "is_transcript_reliable": found.is_transcript_reliable,
         "utterances": len(found.utterances),
+        "speakers": sorted({one.speaker for one in found.utterances if one.speaker is not None}),
         "notes": found.notes,
         "skipped": list(found.skipped),
         "sha256": sha256,
@@ -258,6 +263,7 @@ def _assemble(
     facts: list[dict[str, Any]],
     labels: Mapping[Path, Sequence[LabelledSegment]] | None,
     task: Task,
+    group: str,
     overwrite: bool,
 ) -> int:
     """Writes the store from the videos' own, with the labels where there are any."""
@@ -272,10 +278,19 @@ def _assemble(
             split, name = store.split("test"), names[video]
             lines = None if labels is None else labels[video]
             for index in range(len(split)):
-                utterance = replace(store.stored["test"].utterance(index), id=f"{name}_{index}", group=name, readout=None, context_key=None)
+                stored = store.stored["test"].utterance(index)
+                own = _speaker_group(stored.speaker, name) if group == "speaker" else name
+                utterance = replace(stored, id=f"{name}_{index}", group=own, readout=None, context_key=None)
                 if lines is not None:
                     line = lines[index]
-                    utterance = replace(utterance, id=line.id or utterance.id, group=line.group or name, label=line.label, split=line.split)
+                    utterance = replace(utterance, id=line.id or utterance.id, group=line.group or own, label=line.label, split=line.split)
                 writer.add(utterance)
                 num_utterances += 1
     return num_utterances
+
+
+def _speaker_group(speaker: str | None, video: str) -> str:
+    """The group of who speaks: their name, within the video where that is but a number; the video where nobody is named."""
+    if speaker is None:
+        return video
+    return f"{video}/{speaker}" if is_numbered(speaker) else speaker

@@ -1,20 +1,32 @@
 """Which utterances a video has and when each of their words is spoken, by what is known: a transcript, a recogniser, labels, or nothing."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from threading import Lock
-from typing import Literal
 
 from multigrain.errors import VideoError
+from multigrain.language.words import cut_words
 from multigrain.video.alignment import Aligner, WordTime
 from multigrain.video.letter_to_sound import spoken_words
 from multigrain.video.recognition import UNRELIABLE_NOTE, recognise
-from multigrain.video.segment import Segment, even_segments, segments_of_cues, segments_of_speech, segments_of_words, split_long
+from multigrain.video.segment import (
+    FoundSegments,
+    Segment,
+    by_speaker,
+    even_segments,
+    num_overlapping,
+    segments_of_cues,
+    segments_of_speech,
+    segments_of_words,
+    split_long,
+)
 from multigrain.video.sound import Sound
 from multigrain.video.speech import Stretch
-from multigrain.video.transcript import Cue, Transcript
+from multigrain.video.spoken import Cue, TimedWord, Transcript, Turn, counted
+from multigrain.video.unplaced_text import shared_out
 
+_LONGEST_AT_ONCE = 45.0  # seconds of sound in which words are placed in one go
 _AROUND_CUE = 0.3  # seconds; subtitles often come a little late and go a little early
 _MOST_WORDS_PER_SECOND, _MOST_WORDS_ANYWAY = 20, 200  # four times as fast as anybody speaks; short clips may have a little more
 
@@ -45,17 +57,6 @@ class GivenSegment:
     start: float | None = None
     end: float | None = None
     text: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoundSegments:
-    """Utterances with their words, where the words come from, what the user should know, and which of the given ones begin after the end."""
-
-    segments: list[Segment]
-    origin: Literal["subtitles", "text", "words", "recognised", "none"]
-    is_reliable: bool = True
-    notes: list[str] = field(default_factory=list)
-    skipped: tuple[int, ...] = ()
 
 
 def find_segments(
@@ -95,26 +96,46 @@ def _found(heard: Heard, transcript: Transcript | None, recognizer: str, progres
         words = recognise(heard.sound, heard.speech, recognizer, progress)
         is_reliable = recognizer != "pocketsphinx"
         notes = [] if is_reliable else [UNRELIABLE_NOTE]
-        segments = segments_of_words([word.text for word in words], [(word.start, word.end) for word in words], heard.duration)
+        segments = segments_of_words([word.text for word in words], [_word_time(word, heard.duration) for word in words], heard.duration)
         return FoundSegments(segments=segments, origin="recognised", is_reliable=is_reliable, notes=notes)
     if transcript is None:
         notes = ["Nobody speaks in this video; it was cut into even pieces."] if heard.sound is not None and not heard.speech else []
         return FoundSegments(segments=segments_of_speech(heard.speech, heard.duration), origin="none", notes=notes)
     _check_speed(transcript, heard)
+    if transcript.origin == "words":
+        return _of_words(transcript, heard, progress)
     if transcript.origin == "subtitles":
         return _of_subtitles(transcript.cues, heard, progress)
-    if transcript.origin == "words":
-        within = [word for word in transcript.words if word.start < heard.duration]
-        notes = _late_note(len(transcript.words) - len(within), "words", heard)
-        times: list[WordTime] = [(word.start, min(word.end, heard.duration)) for word in within]
-        return FoundSegments(segments=segments_of_words([word.text for word in within], times, heard.duration), origin="words", notes=notes)
     return _of_text(transcript.sentences, heard)
+
+
+def _of_words(transcript: Transcript, heard: Heard, progress: Callable[[float], None]) -> FoundSegments:
+    """Words with times; passages of which only the whole has times are placed as subtitles are, and words of which none has any as a text is."""
+    if not transcript.cues and all(word.start is None for word in transcript.words):
+        return _of_text([Turn(word.text, word.speaker) for word in transcript.words], heard)
+    within = [word for word in transcript.words if word.start is None or word.start < heard.duration]
+    notes = _late_note(len(transcript.words) - len(within), "words", heard)
+    segments = segments_of_words(
+        [word.text for word in within],
+        [_word_time(word, heard.duration) for word in within],
+        heard.duration,
+        speakers=[word.speaker for word in within] if any(word.speaker for word in within) else (),
+        passages=[word.passage for word in within],
+    )
+    if transcript.cues:
+        placed = _of_subtitles(transcript.cues, heard, progress)
+        segments, notes = sorted([*segments, *placed.segments], key=lambda segment: segment.start), notes + placed.notes
+    return FoundSegments(segments=segments, origin="words", notes=notes)
+
+
+def _word_time(word: TimedWord, duration: float) -> WordTime:
+    return None if word.start is None or word.end is None else (word.start, min(word.end, duration))
 
 
 def _check_speed(transcript: Transcript, heard: Heard) -> None:
     """Refuses words that cannot all be spoken in this video, whose times are given; with plain text those that are not found are left out."""
     count = sum(len(cue.text.split()) for cue in transcript.cues if cue.start < heard.duration)
-    count += sum(word.start < heard.duration for word in transcript.words)
+    count += sum(word.start is not None and word.start < heard.duration for word in transcript.words)
     if count > _MOST_WORDS_ANYWAY + _MOST_WORDS_PER_SECOND * heard.duration:
         raise VideoError(
             f"The transcript has {count} words within the {heard.duration:.1f} s of the video, more than can be spoken. Check that it is the "
@@ -124,28 +145,50 @@ def _check_speed(transcript: Transcript, heard: Heard) -> None:
 
 def _of_subtitles(cues: Sequence[Cue], heard: Heard, progress: Callable[[float], None]) -> FoundSegments:
     late = sum(cue.start >= heard.duration for cue in cues)
+    if _are_times_of_day(cues, heard):
+        return _untimed(cues, heard)
     notes = _late_note(late, "subtitles", heard)
-    aligned = _aligned(segments_of_cues(cues, heard.duration), heard, progress)
+    found = segments_of_cues(cues, heard.duration)
+    if overlapping := num_overlapping(found):
+        notes.append(
+            f"{counted(overlapping, 'subtitle overlaps', 'subtitles overlap')} another one: people who speak at once stay utterances of their own."
+        )
+    aligned = [part for segment in _aligned(found, heard, progress) for part in by_speaker(segment)]
     segments = [piece for segment in aligned for piece in split_long(segment, heard.duration)]
     return FoundSegments(segments=segments, origin="subtitles", notes=notes + _unplaced_note(segments, heard))
 
 
-def _of_text(sentences: Sequence[str], heard: Heard) -> FoundSegments:
+def _are_times_of_day(cues: Sequence[Cue], heard: Heard) -> bool:
+    """Whether all the stamps of a text lie behind the end of the video, as times of day do."""
+    return bool(cues) and cues[-1].end == float("inf") and all(cue.start >= heard.duration for cue in cues)
+
+
+def _untimed(cues: Sequence[Cue], heard: Heard) -> FoundSegments:
+    found = _of_text([turn for cue in cues for turn in cue.parts], heard)
+    note = f"The time stamps begin at {cues[0].start:.0f} s, after the video's end: they were not used, and the text was placed by its sound."
+    return replace(found, notes=[note, *found.notes])
+
+
+def _of_text(sentences: Sequence[Turn], heard: Heard) -> FoundSegments:
     if heard.sound is None:
         raise VideoError("The transcript is plain text, which is placed by the sound, and the video has none. Give subtitles, which have times.")
-    words = [word for sentence in sentences for word in sentence.split()]
+    cut = [(cut_words(sentence.text), sentence.speaker) for sentence in sentences]
+    words = [word for part, _ in cut for word in part]
+    speakers = [speaker for part, speaker in cut for _ in part] if any(speaker for _, speaker in cut) else []
     with _ALIGNER_LOCK:
         times = _aligner().place(words, heard.sound, heard.speech)
     last = max((index for index, time in enumerate(times) if time is not None), default=-1)
     notes = []
     lost = [word for word in words[last + 1 :] if spoken_words(word)]
+    if last < 0 and not lost:
+        return shared_out(sentences, heard.speech, heard.duration)
     if lost:
         notes.append(
             f"The last {len(lost)} words of the transcript, from {' '.join(lost[:6])!r} on, were not found in the sound and were left out. Is it the "
             "transcript of this video?"
         )
-        words, times = words[: last + 1], times[: last + 1]
-    segments = segments_of_words(words, times, heard.duration)
+        words, times, speakers = words[: last + 1], times[: last + 1], speakers[: last + 1]
+    segments = segments_of_words(words, times, heard.duration, speakers=speakers)
     return FoundSegments(segments=segments, origin="text", notes=notes + _unplaced_note(segments, heard))
 
 
@@ -161,10 +204,19 @@ def _aligned(segments: Sequence[Segment], heard: Heard, progress: Callable[[floa
         times = segment.word_times
         if segment.words:
             with _ALIGNER_LOCK:
-                times = tuple(_aligner().align(segment.words, heard.sound.read(start, end), start))
+                times = tuple(_placed(segment.words, heard, start, end))
         aligned.append(replace(segment, word_times=times))
         progress(number / len(segments))
     return aligned
+
+
+def _placed(words: Sequence[str], heard: Heard, start: float, end: float) -> list[WordTime]:
+    """When the words of a stretch of the sound are spoken; a long one is looked through window after window."""
+    assert heard.sound is not None
+    if end - start <= _LONGEST_AT_ONCE:
+        return _aligner().align(words, heard.sound.read(start, end), start)
+    speech = [(max(start, begin), min(end, stop)) for begin, stop in heard.speech if begin < end and stop > start]
+    return _aligner().place(words, heard.sound, speech)
 
 
 @cache
@@ -177,7 +229,7 @@ def _given(given: Sequence[GivenSegment], heard: Heard) -> list[Segment]:
     segments = []
     for segment in given:
         start, end = segment.start or 0.0, heard.duration if segment.end is None else segment.end
-        words = tuple((segment.text or "").split())
+        words = tuple(cut_words(segment.text or ""))
         segments.append(Segment(start=start, end=min(end, heard.duration), words=words, word_times=(None,) * len(words)))
     return segments
 
@@ -204,19 +256,26 @@ def _after_the_end(given: Sequence[GivenSegment], heard: Heard) -> tuple[tuple[i
 
 def _regrouped(given: Sequence[Segment], found: Sequence[Segment]) -> list[Segment]:
     """The given utterances with those of the found words whose middle lies within; a word without time goes with the one before it."""
-    words: list[tuple[str, WordTime, float]] = []
+    words: list[tuple[str, WordTime, float, str | None]] = []
     for segment in found:
         middle = segment.start
-        for word, time in zip(segment.words, segment.word_times, strict=True):
+        for word, time, speaker in zip(segment.words, segment.word_times, segment.speakers or (None,) * len(segment.words), strict=True):
             middle = middle if time is None else (time[0] + time[1]) / 2
-            words.append((word, time, middle))
+            words.append((word, time, middle, speaker))
     regrouped = []
     for segment in given:
         if segment.words:
             regrouped.append(segment)
             continue
         inside = [entry for entry in words if segment.start <= entry[2] < segment.end]
-        regrouped.append(replace(segment, words=tuple(word for word, _, _ in inside), word_times=tuple(time for _, time, _ in inside)))
+        regrouped.append(
+            replace(
+                segment,
+                words=tuple(entry[0] for entry in inside),
+                word_times=tuple(entry[1] for entry in inside),
+                speakers=tuple(entry[3] for entry in inside) if any(entry[3] for entry in inside) else (),
+            )
+        )
     return regrouped
 
 

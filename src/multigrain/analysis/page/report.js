@@ -168,7 +168,7 @@
     });
     const one = utterances[index];
     const place = isTimed ? `${clock(one.start)} to ${clock(one.end)}` : one.id;
-    document.getElementById("which").textContent = `Utterance ${index + 1} of ${utterances.length}, ${place}`;
+    document.getElementById("which").textContent = `Utterance ${index + 1} of ${utterances.length}, ${place}${one.speaker ? `, ${one.speaker}` : ""}`;
     heads = [];
     const hasMoments = one.moments.length + one.strips.length + one.attention.length > 0;
     evidence.replaceChildren(drawWords(one), make("div", { class: "columns" }, drawScore(one), drawModalities(one)),

@@ -1,0 +1,80 @@
+"""What is spoken in one subtitle: no tags, entities decoded, and who says which part of it."""
+
+import html
+import re
+from html.entities import html5
+
+from multigrain.video.spoken import Turn
+from multigrain.video.text_cleaning import clean_text
+
+# Each looks at most up to the next bracket of its kind, so that it takes time in proportion to the text.
+_VOICE = re.compile(r"<v(?:\.[^<>\s]*)?[ \t\n]+([^<>]+)>|(</v>)")
+_NAMES_OF_TAGS = r"(?:i|b|u|s|c|v|p|br|em|strong|font|span|div|ruby|rt|lang|size|color|colour)"
+_BREAK = re.compile(r"<br[ \t]*/?>", re.IGNORECASE)
+_TAG = re.compile(rf"</?{_NAMES_OF_TAGS}(?=[ \t\n.=/>])[^<>]*>|<[\d:.,]+>|</?>", re.IGNORECASE)
+_SOUND_TAG = re.compile(r"</?[a-zA-Z][\w' -]{0,40}>")
+_OVERRIDE = re.compile(r"\{[\\=][^{}]*\}|\{[a-zA-Z]:[^{}]*\}")
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,32}\d{0,2});")
+_DESCRIPTION = re.compile(r"\[[^\[\]]*\]|\{[^{}]*\}|［[^［］]*］|【[^【】]*】")
+_ASIDE = re.compile(r"(?:^|(?<=[.!?…,;:]) )(?:\([^()]*\)|（[^（）]*）|\*[a-z][a-z ]{0,40}\*)(?=$|[ .!?])")
+_DASH = re.compile(r"(?:^| )(?:[-–—‐]+(?=[ \w])|>>+(?=[ \w])|＞＞)")
+_SUNG = re.compile("[♪♫♬♩]+|^#(?= )|(?<= )#$")
+_MADE = r"\b(?:subtitl|caption|transcri|translat|synch?roni|synced|ripp|encod|upload|download|corrected|advert|untertitel|sous-titr)\w{0,20}\b"
+_ADDRESS = r"(?:www\.|https?://|\b[\w-]{2,60}\.(?:com|org|net|io|tv|ai|info)\b)"
+_CREDIT = re.compile(rf"{_MADE}.{{0,80}}{_ADDRESS}|{_ADDRESS}.{{0,80}}{_MADE}", re.IGNORECASE)
+_LONGEST_CREDIT = 300
+
+
+def voices(text: str) -> list[Turn]:
+    """A subtitle's text by who speaks, as WebVTT's `<v Name>` says; other tags are still in it.
+
+    >>> voices("<v Ann Lee>Hi</v> <v Bo>Hello <b>you</b>")
+    [Turn(text='Hi', speaker='Ann Lee'), Turn(text='Hello <b>you</b>', speaker='Bo')]
+    """
+    turns: list[Turn] = []
+    speaker, position = None, 0
+    for found in _VOICE.finditer(text):
+        turns.append(Turn(text[position : found.start()].strip(), speaker))
+        speaker, position = _name(found[1] or ""), found.end()
+    turns.append(Turn(text[position:].strip(), speaker))
+    return [turn for turn in turns if turn.text]
+
+
+def _name(written: str) -> str | None:
+    name = clean_text(decoded(written))
+    return name if any(character.isalnum() for character in name) else None
+
+
+def plain_lines(text: str) -> list[str]:
+    """The lines of a subtitle without tags and with entities decoded; none that is empty.
+
+    A `<` that opens no tag stays what it is: "I <3 this", "a < b".
+    """
+    bare = _OVERRIDE.sub("", _TAG.sub("", _BREAK.sub("\n", text)))
+    return [line for line in (clean_text(decoded(part)) for part in bare.split("\n")) if line]
+
+
+def decoded(text: str) -> str:
+    """The text with its HTML entities as the characters that they stand for; what only looks like one stays."""
+    return _ENTITY.sub(lambda found: html.unescape(found[0]) if found[0][1] == "#" or found[0][1:] in html5 else found[0], text)
+
+
+def spoken_part(line: str) -> tuple[str, int]:
+    """A line without what is not spoken, and how many such descriptions it had.
+
+    Left out are brackets ([music], <laughs>), asides that begin a line or follow a sentence ("(laughs) No. (door slams)", "*sighs* Fine"), dashes and
+    `>>` that announce another person, and notes of music.
+
+    >>> spoken_part("- (laughs) That is funny. [music]")
+    ('That is funny.', 2)
+    """
+    line, described = _DESCRIPTION.subn(" ", line)
+    line, sounds = _SOUND_TAG.subn(" ", line)
+    line = clean_text(_DASH.sub(" ", clean_text(_SUNG.sub(" ", line))))
+    line, asides = _ASIDE.subn(" ", line)
+    return clean_text(line), described + sounds + asides
+
+
+def is_credit(line: str) -> bool:
+    """Whether a line is an advertisement of who made the subtitles, and nothing that anybody says."""
+    return len(line) <= _LONGEST_CREDIT and _CREDIT.search(line) is not None

@@ -1,0 +1,212 @@
+"""Words with times, or passages with times, from the JSON that recognisers write (`json_shapes` knows their shapes)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from multigrain.errors import VideoError
+from multigrain.language.words import cut_words
+from multigrain.video.json_shapes import Entry, find_entries, parse_json
+from multigrain.video.limits import Limits
+from multigrain.video.repeated_cues import ShownCue
+from multigrain.video.speakers import speaker_note
+from multigrain.video.spoken import Cue, TimedWord, Transcript, Turn, counted
+from multigrain.video.subtitles import speakers_of, spoken_cues
+from multigrain.video.text_cleaning import clean_text
+
+_LATEST_SECONDS = 1e6
+_MENDED_SECONDS = 0.5  # as far off recognisers round; what is further off is another mistake
+_FEWEST_CHARACTERS_PER_SECOND = 0.4  # people say 10 to 20; as milliseconds it would be 0.015
+_WORDS_SHARE = 0.8
+_SECONDS_OF_A_WORD = 0.4
+WORDS_EXPECTED = (
+    'Expected {"words": [{"word": "hello", "start": 0.52, "end": 0.91}, ...]} or {"segments": [{"text": "Hello there.", "start": 0.5, "end": 2.1}, '
+    "...]} with times in seconds."
+)
+
+
+@dataclass
+class _Mended:
+    """How many times were not right and could be mended."""
+
+    early: int = 0
+    backwards: int = 0
+    endless: int = 0
+
+
+def read_word_json(path: Path, text: str, limits: Limits) -> Transcript:
+    """Reads a recogniser's JSON: words where they have times of their own, and passages as subtitles where they have not.
+
+    Raises:
+        VideoError: it is no JSON, of an unknown shape, a text is too long, or a time is none.
+    """
+    try:
+        found = parse_json(text)
+        entries, num_skipped = find_entries(found)
+    except (ValueError, RecursionError) as error:
+        raise VideoError(f"{path} cannot be read as JSON ({str(error)[:200]}). {WORDS_EXPECTED}") from error
+    if entries is None:
+        raise VideoError(f"{path} holds no list of words or passages{_example(found)}. {WORDS_EXPECTED}")
+    _check(path, entries, limits)
+    notes = _to_seconds(entries)
+    if num_skipped:
+        notes.append(f"{counted(num_skipped, 'entry', 'entries')} of the transcript without text left out.")
+    mended = _Mended()
+    if _are_words(entries):
+        words = _timed_words(path, [_continued(entries)], mended)
+        cues: list[Cue] = []
+    else:
+        cued = [entry for entry in entries if not entry.words]
+        words = _timed_words(path, [_continued(entry.words) for entry in entries if entry.words], mended)
+        cues = _cues(path, cued, mended, notes)
+    notes += _mended_notes(mended, words) + speaker_note([*(word.speaker for word in words), *speakers_of(cues)])
+    return Transcript(origin="words" if words else "subtitles", words=tuple(words), cues=tuple(cues), notes=notes)
+
+
+def _example(found: Any) -> str:
+    if isinstance(found, dict):
+        return f": it has {', '.join(repr(str(key)[:40]) for key in list(found)[:6])}" if found else ": it is empty"
+    if isinstance(found, list):
+        return f": its first entry is {str(found[0])[:100]!r}, without text" if found else ": it is empty"
+    return f": it is {str(found)[:40]!r}"
+
+
+def _check(path: Path, entries: Sequence[Entry], limits: Limits) -> None:
+    for number, entry in enumerate(entries, start=1):
+        for one in (entry, *entry.words):
+            if len(one.text) > limits.line_characters:
+                raise VideoError(
+                    f"{path}, entry {number} has {len(one.text)} characters; at most {limits.line_characters} are allowed. {WORDS_EXPECTED}"
+                )
+            one.text = clean_text(one.text) if not one.text.startswith((" ", "\u2581")) else " " + clean_text(one.text.replace("\u2581", " "))
+
+
+def _to_seconds(entries: Sequence[Entry]) -> list[str]:
+    """Turns milliseconds into seconds, in place, and says so where only the numbers themselves gave it away."""
+    parts = [one for entry in entries for one in (entry, *entry.words)]
+    for one in parts:
+        if one.is_milliseconds:
+            one.start, one.end = (value / 1000 if _is_time(value) else value for value in (one.start, one.end))
+    guessed = [one for one in parts if not one.is_milliseconds and (one.start is not None or one.end is not None)]
+    timed = [one for one in guessed if _is_time(one.start) and _is_time(one.end) and one.text.strip()]
+    are_whole = all(float(value).is_integer() for one in timed for value in (one.start, one.end))
+    characters, length = sum(len(one.text.strip()) for one in timed), sum(abs(one.end - one.start) for one in timed)
+    if not timed or not are_whole or characters >= _FEWEST_CHARACTERS_PER_SECOND * length:
+        return []
+    for one in guessed:
+        one.start, one.end = (value / 1000 if _is_time(value) else value for value in (one.start, one.end))
+    return ["The transcript's times were taken for milliseconds: as seconds, nobody would speak so slowly."]
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+
+
+def _are_words(entries: Sequence[Entry]) -> bool:
+    """Whether the entries themselves are words: none lists words, and nearly all are one word; in scripts without spaces one or two."""
+    if any(entry.words for entry in entries):
+        return False
+    written = [entry.text.strip() for entry in entries if entry.text.strip()]
+    return sum(" " not in text and len(cut_words(text)) <= 2 for text in written) >= _WORDS_SHARE * len(written)
+
+
+def _continued(words: Sequence[Entry]) -> list[Entry]:
+    """Words of which some were written in several pieces: where words begin with a space, one without goes on with the one before."""
+    spaced = sum(word.text.startswith(" ") for word in words)
+    if 2 * spaced <= len(words):
+        return list(words)
+    joined: list[Entry] = []
+    for word in words:
+        goes_on = bool(joined) and not word.text.startswith(" ") and word.text and word.speaker == joined[-1].speaker
+        if goes_on:
+            before = joined[-1]
+            end = word.end if word.end is not None else before.end
+            joined[-1] = Entry(before.text + word.text, before.start, end, before.is_milliseconds, before.speaker)
+        else:
+            joined.append(word)
+    return joined
+
+
+def _timed_words(path: Path, passages: Sequence[Sequence[Entry]], mended: _Mended) -> list[TimedWord]:
+    """The words of all passages, passages and words in the order of time; a word without time stays behind the one before it."""
+    found: list[tuple[float, list[TimedWord]]] = []
+    number = 0
+    for passage, entries in enumerate(passages):
+        begin, words = -math.inf, []
+        for entry in entries:
+            number += 1
+            start, end = _checked_times(entry, f"{path}, word {number}", mended)
+            for text in entry.text.split():
+                words.append((start if start is not None else begin, TimedWord(text, start, end, _speaker(entry), passage)))
+            begin = start if start is not None else begin
+        words.sort(key=lambda word: word[0])
+        if words:
+            found.append((next((word[0] for word in words if word[0] > -math.inf), begin), [word for _, word in words]))
+    found.sort(key=lambda group: group[0])
+    return [word for _, group in found for word in group]
+
+
+def _speaker(entry: Entry) -> str | None:
+    return clean_text(entry.speaker or "")[:100] or None
+
+
+def _cues(path: Path, entries: Sequence[Entry], mended: _Mended, notes: list[str]) -> list[Cue]:
+    shown, untimed = [], []
+    for number, entry in enumerate(entries, start=1):
+        if not entry.text.strip():
+            continue
+        start, end = _checked_times(entry, f"{path}, passage {number}", mended)
+        if start is None or end is None:
+            untimed.append(entry.text.strip())
+        else:
+            shown.append(ShownCue(start, end, [Turn(entry.text.strip(), _speaker(entry))]))
+    if untimed:
+        notes.append(f"{counted(len(untimed), 'passage has', 'passages have')} no times, such as {untimed[0][:60]!r}; left out.")
+    return spoken_cues(sorted(shown, key=lambda cue: cue.start), notes)
+
+
+def _checked_times(entry: Entry, where: str, mended: _Mended) -> tuple[float | None, float | None]:
+    """Start and end in seconds, mended where they are a little off; None for both where the entry has none.
+
+    Raises:
+        VideoError: a time is no number, or cannot be right.
+    """
+    text, start, end = entry.text.strip()[:40], entry.start, entry.end
+    if start is None and end is None:
+        return None, None
+    if start is None:
+        start = max(0.0, end - _SECONDS_OF_A_WORD) if _is_time(end) else None
+        mended.endless += 1
+    elif end is None:
+        end = start + _SECONDS_OF_A_WORD * max(1, len(entry.text.split())) if _is_time(start) else None
+        mended.endless += 1
+    if not all(isinstance(time, int | float) and not isinstance(time, bool) and time == time for time in (start, end)):
+        raise VideoError(f"{where} ({text!r}) lasts from {str(entry.start)[:40]} to {str(entry.end)[:40]}. {WORDS_EXPECTED}")
+    if max(start, end) > _LATEST_SECONDS:
+        raise VideoError(f"{where} ({text!r}) is spoken after more than {_LATEST_SECONDS:.0f} s. {WORDS_EXPECTED}")
+    if start < -_MENDED_SECONDS:
+        raise VideoError(f"{where} ({text!r}) begins at {str(start)[:40]} s, before the video. Mend its times.")
+    if end < start - _MENDED_SECONDS:
+        raise VideoError(f"{where} ({text!r}) ends at {str(end)[:40]} s, before it begins at {str(start)[:40]} s. Mend its times.")
+    mended.early += start < 0
+    mended.backwards += end < start
+    start = max(0.0, float(start))
+    return start, max(start, float(end))
+
+
+def _mended_notes(mended: _Mended, words: Sequence[TimedWord]) -> list[str]:
+    notes = []
+    if mended.early:
+        notes.append(f"{counted(mended.early, 'word or passage begins', 'words or passages begin')} a moment before the video; put to 0 s.")
+    if mended.backwards:
+        notes.append(f"{counted(mended.backwards, 'word or passage ends', 'words or passages end')} a moment before the start; put to its start.")
+    if mended.endless:
+        notes.append(f"{counted(mended.endless, 'word or passage has', 'words or passages have')} one time only; the other was set by its length.")
+    untimed = [word.text for word in words if word.start is None]
+    if untimed:
+        notes.append(
+            f"{counted(len(untimed), 'word has', 'words have')} no time in the transcript, such as {untimed[0][:40]!r}; kept in place, without time."
+        )
+    return notes

@@ -1,0 +1,156 @@
+"""Every shape of JSON that recognisers write gives the same words and passages; what is a little off is mended and said."""
+
+import json
+
+import pytest
+
+from multigrain.errors import VideoError
+from multigrain.video.limits import Limits
+from multigrain.video.transcript import read_transcript
+
+WORDS = [("So", 0.5, 0.7), ("good.", 0.8, 1.2), ("2", 4.0, 4.2), ("bad", 4.3, 4.8), ("hours.", 4.9, 5.5)]
+PASSAGES = [("So good.", 0.5, 1.2), ("2 bad hours.", 4.0, 5.5)]
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read_value(value):
+        path = tmp_path / "a.json"
+        path.write_text(value if isinstance(value, str) else json.dumps(value))
+        return read_transcript(path, Limits())
+
+    return read_value
+
+
+def words(key="word", space="", factor=1, names=("start", "end"), chosen=WORDS):
+    return [{key: space + text, names[0]: start * factor, names[1]: end * factor} for text, start, end in chosen]
+
+
+def segments(with_words):
+    return [
+        {
+            "id": place,
+            "start": start,
+            "end": end,
+            "text": f" {text}",
+            **({"words": words(chosen=WORDS[:2] if place == 0 else WORDS[2:])} if with_words else {}),
+        }
+        for place, (text, start, end) in enumerate(PASSAGES)
+    ]
+
+
+MILLISECONDS = [{"text": text, "start": round(1000 * start), "end": round(1000 * end), "confidence": 0.9} for text, start, end in WORDS]
+AMAZON = [
+    {"type": "pronunciation", "start_time": "0.5", "end_time": "0.7", "alternatives": [{"content": "So"}]},
+    {"type": "pronunciation", "start_time": "0.8", "end_time": "1.2", "alternatives": [{"content": "good"}]},
+    {"type": "punctuation", "alternatives": [{"content": "."}]},
+    *(
+        {"type": "pronunciation", "start_time": str(start), "end_time": str(end), "alternatives": [{"content": text}]}
+        for text, start, end in WORDS[2:]
+    ),
+]
+GOOGLE_WORDS = [{"word": text, "startTime": f"{start}s", "endTime": f"{end}s"} for text, start, end in WORDS]
+WORD_SHAPES = {
+    "list": words(),
+    "words": {"words": words("text")},
+    "whisper with words": {"text": "So good.", "segments": segments(True), "language": "en"},
+    "faster-whisper": segments(True),
+    "vosk": {"result": words(), "text": "So good"},
+    "vosk, a result a line": json.dumps({"result": words(chosen=WORDS[:2]), "text": "a"}) + "\n" + json.dumps({"result": words(chosen=WORDS[2:])}),
+    "gentle": {"transcript": "So", "words": [{"alignedWord": "so", "case": "success", **word} for word in words()]},
+    "hugging face words": {"text": "x", "chunks": [{"timestamp": [start, end], "text": f" {text}"} for text, start, end in WORDS]},
+    "milliseconds": {"words": MILLISECONDS},
+    "assemblyai": {"text": "x", "words": MILLISECONDS, "utterances": None},
+    "deepgram": {
+        "results": {"channels": [{"alternatives": [{"transcript": "x", "words": [{**word, "punctuated_word": word["word"]} for word in words()]}]}]}
+    },
+    "amazon": {"jobName": "x", "results": {"transcripts": [{"transcript": "x"}], "items": AMAZON}},
+    "google": {"results": [{"alternatives": [{"transcript": "x", "words": GOOGLE_WORDS}]}]},
+    "rev": {"monologues": [{"speaker": 0, "elements": [{"type": "text", "value": text, "ts": a, "end_ts": b} for text, a, b in WORDS]}]},
+    "pieces of words": {
+        "words": [
+            {"word": " So", "start": 0.5, "end": 0.7},
+            {"word": " go", "start": 0.8, "end": 1.0},
+            {"word": "od.", "start": 1.0, "end": 1.2},
+            *words(space=" ")[2:],
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("shape", WORD_SHAPES)
+def test_words_of_every_recogniser(read, shape):
+    found = read(WORD_SHAPES[shape])
+    assert found.origin == "words"
+    assert [(word.text, word.start, word.end) for word in found.words] == WORDS
+
+
+PASSAGE_SHAPES = {
+    "whisper": {"text": "", "segments": segments(False), "language": "en"},
+    "list of segments": segments(False),
+    "hugging face": {"text": "x", "chunks": [{"timestamp": [start, end], "text": f" {text}"} for text, start, end in PASSAGES]},
+    "whisper.cpp": {
+        "transcription": [
+            {"timestamps": {"from": "00:00:00,500", "to": "00:00:01,200"}, "offsets": {"from": 500, "to": 1200}, "text": " So good."},
+            {"timestamps": {"from": "00:00:04,000", "to": "00:00:05,500"}, "text": " 2 bad hours."},
+        ]
+    },
+    "youtube": [{"text": text, "start": start, "duration": end - start} for text, start, end in PASSAGES],
+    "milliseconds": {"utterances": [{"text": text, "start": round(1000 * start), "end": round(1000 * end)} for text, start, end in PASSAGES]},
+}
+
+
+@pytest.mark.parametrize("shape", PASSAGE_SHAPES)
+def test_passages_without_words_are_subtitles(read, shape):
+    found = read(PASSAGE_SHAPES[shape])
+    assert (found.origin, found.words) == ("subtitles", ())
+    assert [(cue.text, cue.start, cue.end) for cue in found.cues] == PASSAGES
+
+
+def test_a_passage_whose_words_are_missing_is_kept(read):
+    mixed = segments(True)
+    mixed[0]["words"] = []
+    found = read({"segments": mixed})
+    assert [(cue.text, cue.start, cue.end) for cue in found.cues] == PASSAGES[:1]
+    assert [word.text for word in found.words] == ["2", "bad", "hours."]
+
+
+def test_a_word_without_times_keeps_its_place(read):
+    given = segments(True)
+    del given[1]["words"][0]["start"], given[1]["words"][0]["end"]
+    given[0]["words"][1].update(start=None, end=None)
+    found = read({"segments": given})
+    assert [(word.text, word.start) for word in found.words] == [("So", 0.5), ("good.", None), ("2", None), ("bad", 4.3), ("hours.", 4.9)]
+    assert found.notes == ["2 words have no time in the transcript, such as 'good.'; kept in place, without time."]
+
+
+def test_times_that_are_a_little_off_are_mended_and_said(read):
+    given = words()
+    given[0]["start"], given[1]["end"], given[4]["end"] = -0.02, 0.78, None
+    found = read({"words": given})
+    assert [(word.start, word.end) for word in found.words] == [(0.0, 0.7), (0.8, 0.8), (4.0, 4.2), (4.3, 4.8), (4.9, pytest.approx(5.3))]
+    assert len(found.notes) == 3
+    with pytest.raises(VideoError, match="begins at -3 s, before the video"):
+        read([{"word": "a", "start": -3, "end": 1.5}])
+
+
+def test_speakers_of_whisperx_and_others(read):
+    given = segments(True)
+    given[0]["speaker"] = "SPEAKER_00"
+    for word in given[1]["words"]:
+        word["speaker"] = "SPEAKER_01"
+    assert [word.speaker for word in read({"segments": given}).words] == ["SPEAKER_00"] * 2 + ["SPEAKER_01"] * 3
+    cues = read([{**segment, "speaker": place} for place, segment in enumerate(segments(False))]).cues
+    assert [cue.speaker for cue in cues] == ["Speaker 0", "Speaker 1"]
+    assert read(WORD_SHAPES["rev"]).words[0].speaker == "Speaker 0"
+
+
+def test_passages_without_any_times_are_said(read):
+    found = read({"segments": [*segments(False), {"text": "no time"}, 7]})
+    assert [cue.text for cue in found.cues] == ["So good.", "2 bad hours."]
+    assert found.notes == ["1 entry of the transcript without text left out.", "1 passage has no times, such as 'no time'; left out."]
+
+
+def test_sentences_of_chinese_are_no_words(read):
+    found = read({"segments": [{"text": "我讨厌这部电影，太糟糕了。", "start": 0.5, "end": 3.0}, {"text": "好。", "start": 4.0, "end": 5.0}]})
+    assert (found.origin, len(found.cues)) == ("subtitles", 2)
