@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from multigrain.data.readers.transcripts import WORDS
+from multigrain.errors import VideoError
 from multigrain.schema import MODALITIES, FeatureSpec, StepTimes, Utterance
 from multigrain.video import acoustic, facial
 from multigrain.video.ahead import ahead
