@@ -27,7 +27,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = write_tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
     reader = TextReader.from_settings(TextEncoderSettings(name=str(folder), max_tokens=32, mode=request.param, **MODES[request.param]))
     torch.manual_seed(0)
-    made = build_model("mult", {"width": 8, "num_heads": 2, "num_layers": 1}, Task(), {"text": reader.spec}, text_reader=reader)
+    made = build_model("unimodal", {"width": 8, "num_heads": 2, "num_layers": 1}, Task(), {"text": reader.spec}, text_reader=reader)
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             if "lora_" in name:
@@ -100,7 +100,7 @@ def test_parts_hold_every_utterance_once_in_order_and_not_too_much(model: Multim
 
 def test_a_long_text_is_scored_whole_and_says_which_words_were_not_weighed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     reader = TextReader.from_settings(TextEncoderSettings(name=str(write_tiny_encoder(tmp_path / "encoder")), max_tokens=32, mode="frozen"))
-    build_model("mult", {"width": 8, "num_heads": 2, "num_layers": 1}, Task(), {"text": reader.spec}, text_reader=reader).save_pretrained(
+    build_model("unimodal", {"width": 8, "num_heads": 2, "num_layers": 1}, Task(), {"text": reader.spec}, text_reader=reader).save_pretrained(
         tmp_path / "checkpoint"
     )
     text = "so good\n" + "so good " * 12 + "\nso bad"
