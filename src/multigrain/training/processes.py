@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from multigrain.errors import MultigrainError
+
 RANK, WORLD_SIZE = "LOCAL_RANK", "WORLD_SIZE"
 
 _POLL_SECONDS = 0.2
@@ -38,6 +40,18 @@ def follow_the_first() -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda number, frame: os.kill(parent, signal.SIGTERM))
+
+
+@contextmanager
+def last_words_held_back() -> Iterator[None]:
+    """In a process but the first: an error is told a moment late. Mostly it is that the first has gone, which ends this one too, without a word."""
+    try:
+        yield
+    except MultigrainError:
+        raise
+    except Exception:
+        time.sleep(_GRACE_SECONDS)
+        raise
 
 
 @dataclass

@@ -51,7 +51,7 @@ from multigrain.training.loggers import check_loggers, make_loggers
 from multigrain.training.modality_dropout import ModalityDropout, warn_without_effect
 from multigrain.training.module import TrainingModule
 from multigrain.training.open_data import open_data, open_text_reader, with_languages
-from multigrain.training.processes import follow_the_first, further_processes, process_rank
+from multigrain.training.processes import follow_the_first, further_processes, last_words_held_back, process_rank
 from multigrain.training.progress import Progress
 from multigrain.training.recipe import Recipe, TrainingRecipe
 from multigrain.training.resume_check import check_resume, text_encoder_facts
@@ -94,7 +94,8 @@ def train_run(
     """
     if process_rank() > 0:  # the other processes of DDP run this function too
         follow_the_first()
-        return _train(recipe, RunFolder(run_folder), seed, resume=resume, overwrite=overwrite, show_progress=False)
+        with last_words_held_back():
+            return _train(recipe, RunFolder(run_folder), seed, resume=resume, overwrite=overwrite, show_progress=False)
     with terminated_by_sigterm():
         return _train(recipe, RunFolder(run_folder), seed, resume=resume, overwrite=overwrite, show_progress=show_progress)
 
