@@ -77,6 +77,9 @@ def build_from_description(folder: Path, text_encoder: str | None = None) -> Mul
         make()
     model = make()
     if "text_encoder" in description:
+        if not isinstance(description["text_encoder"], dict):
+            found = str(description["text_encoder"])[:40]
+            raise CheckpointError(f"{path}: text_encoder is {found!r}; expected a mapping. The checkpoint is damaged or was changed; fetch it again.")
         reader = TextReader.from_checkpoint(folder, description["text_encoder"], text_encoder)
         try:
             with _not_larger_than(sizes, path) if not reader.has_weights else nullcontext():
