@@ -23,7 +23,7 @@ MEDIA_TYPES = {
 }
 """Extension under which a file is stored -> type under which it is sent back."""
 
-CUE_TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?[,.]\d{1,3}\s*-->\s*\d{1,2}:\d{2}")
+CUE_TIME = re.compile(r"(?:^|[\r\n])[ \t]*-?\d{1,2}:\d{1,2}(:\d{1,2})?([,.]\d{1,3})?[ \t]*-->[ \t]*\d{1,2}:\d{1,2}")
 
 
 def media_extension(head: bytes) -> str | None:
