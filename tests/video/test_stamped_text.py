@@ -71,3 +71,8 @@ def test_what_stands_before_the_first_stamp_is_said(read):
 
 def test_sentences_of_scripts_without_spaces_are_cut(read):
     assert [turn.text for turn in read("我讨厌这部电影。太糟糕了！").sentences] == ["我讨厌这部电影。", "太糟糕了！"]
+
+
+def test_subtitles_that_are_called_txt_are_subtitles(read):
+    found = read("1\n00:00:00 --> 00:00:03\nSo good.\n\n2\n00:00:04 --> 00:00:06\nSo bad.\n")
+    assert [(cue.start, cue.end, cue.text) for cue in found.cues] == [(0.0, 3.0, "So good."), (4.0, 6.0, "So bad.")]

@@ -13,8 +13,8 @@ from multigrain.video.repeated_cues import ShownCue
 from multigrain.video.speakers import speaker_note, with_speakers
 from multigrain.video.spoken import Transcript, Turn, counted
 from multigrain.video.subtitle_markup import is_credit
-from multigrain.video.subtitle_times import seconds_of_clock
-from multigrain.video.subtitles import speakers_of, spoken_cues
+from multigrain.video.subtitle_times import seconds_of_clock, timing
+from multigrain.video.subtitles import read_subtitles, speakers_of, spoken_cues
 from multigrain.video.text_cleaning import clean_text
 
 _CLOCK = r"(?:\d{1,2}:)?\d{1,3}:\d{2}(?:[.,]\d{1,3})?"
@@ -44,6 +44,8 @@ def read_text(path: Path, text: str, limits: Limits) -> Transcript:
     Raises:
         VideoError: a sentence is longer than the limits allow.
     """
+    if any(timing(line) is not None for line in text.split("\n")):  # subtitles that are called .txt, as an upload without a known ending is
+        return read_subtitles(path, text, limits)
     lines = [clean_text(line) for line in text.split("\n")]
     longest = max((part for line in lines for part in sentences_of(line)), key=len, default="")
     if len(longest) > limits.line_characters:

@@ -23,7 +23,7 @@ MEDIA_TYPES = {
 }
 """Extension under which a file is stored -> type under which it is sent back."""
 
-CUE_TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?[,.]\d{1,3}\s*-->\s*\d{1,2}:\d{2}")
+CUE_TIME = re.compile(r"(?:^|[\r\n])[ \t]*-?\d{1,2}:\d{1,2}(:\d{1,2})?([,.]\d{1,3})?[ \t]*-->[ \t]*\d{1,2}:\d{1,2}")
 
 
 def media_extension(head: bytes) -> str | None:
@@ -79,9 +79,9 @@ def _decode(head: bytes) -> str | None:
 
 
 def _begins_as_json(start: str) -> bool:
-    """Whether it is JSON as far as it goes: an object's first key, or a list's first value; `[laughs]` is none."""
+    """Whether it is JSON as far as it goes: an object's first key, or a list's first value; `[laughs]` and `[0:04]` are none."""
     try:
         json.loads(start)
     except ValueError:
-        return re.match(r'(\{\s*"[^"\n]*"\s*:)|(\[\s*[\{\["\d-])', start) is not None
+        return re.match(r'(\{\s*"[^"\n]*"\s*:)|(\[\s*([\{\["]|-?\d+(\.\d+)?\s*[,\]]))', start) is not None
     return True
