@@ -81,7 +81,7 @@ def test_an_utterance_without_any_modality_has_no_score_in_json_csv_and_page(tmp
     assert values["summary"]["mean_scores"] == [0.5]
     assert Analysis.from_dict(values) == found
     assert [one["scores"] for one in page_data(found)["utterances"]] == [[0.5], [None]]
-    rows = list(csv.DictReader(write_csv(tmp_path / "a.csv", found).open()))
+    rows = list(csv.DictReader(write_csv(tmp_path / "a.csv", found).read_text().splitlines()))
     assert [row["score"] for row in rows] == ["0.5", ""]
     alone = replace(found, utterances=(bare,))
     assert alone.to_dict()["summary"]["mean_scores"] == [None]
