@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from multigrain.errors import RecipeError
-from multigrain.losses import LOSSES, TASK_LOSSES, task_loss
+from multigrain.losses import LOSSES, TASK_LOSSES, balanced_weights, task_loss
 from multigrain.schema import Task
 
 LABEL = torch.tensor([[-3.0], [0.4], [0.0]])
@@ -65,3 +65,14 @@ def test_low_precision_predictions_are_compared_in_float32():
     prediction = torch.full((4, 1), 1.0, dtype=torch.bfloat16)
     label = torch.full((4, 1), 1.001)
     assert task_loss(Task(), prediction, label).item() == pytest.approx(0.001, rel=1e-3)
+
+
+def test_balanced_weights_let_each_class_count_the_same():
+    task = Task(kind="classification", class_values=(-1.0, 0.0, 1.0))
+    labels = torch.tensor([[-1.0]] * 6 + [[0.0]] * 2)
+    weights = balanced_weights(task, labels)
+    torch.testing.assert_close(weights, torch.tensor([8 / 12, 2.0, 0.0]))
+    prediction = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    each = -prediction.log_softmax(dim=1)[torch.arange(8), task.nearest_class(labels[:, 0])]
+    expected = (each[:6].mean() + each[6:].mean()) / 2
+    torch.testing.assert_close(task_loss(task, prediction, labels, weights=weights), expected)

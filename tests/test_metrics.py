@@ -7,9 +7,10 @@ import pytest
 import torch
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error
+from sklearn.metrics import confusion_matrix as reference_confusion
 
 from multigrain.errors import DataError
-from multigrain.metrics import CONVENTIONS, METRICS, compute_metrics, metrics_for
+from multigrain.metrics import CONVENTIONS, METRICS, compute_metrics, confusion_matrix, metrics_for
 from multigrain.schema import Task
 
 CLASSES = Task(kind="classification")
@@ -95,9 +96,9 @@ def test_another_range_is_measured_about_its_middle(scores_and_labels: tuple[np.
     scores, labels = scores_and_labels
     around_four = compute_metrics(Task(minimum=1.0, maximum=7.0), scores + 4, labels + 4)
     assert around_four == pytest.approx(compute_metrics(Task(), scores, labels), abs=1e-9)
-    narrow = compute_metrics(Task(minimum=1.0, maximum=5.0), np.array([[3.5], [2.0]]), np.array([[5.0], [3.0]]))
+    narrow = compute_metrics(Task(minimum=1.0, maximum=5.0), np.array([[3.5], [2.0], [2.0]]), np.array([[5.0], [3.0], [1.0]]))
     assert "accuracy_7" not in narrow
-    assert narrow["accuracy_2_has0"] == 0.5
+    assert narrow["accuracy_2_has0"] == pytest.approx(2 / 3)
     assert narrow["accuracy_2_non0"] == 1.0
 
 
@@ -146,8 +147,34 @@ def test_one_utterance_is_enough(convention: str) -> None:
     with pytest.warns(UserWarning, match="for all 1 utterances"):
         values = compute_metrics(Task(), np.array([[1.0]]), np.array([[1.5]]), convention)
     assert values["mae"] == 0.5
-    assert values["accuracy_2_non0"] == 1.0
     assert values["correlation"] == 0.0
+    if convention == "default":  # the others are as their authors print them
+        assert np.isnan(values["accuracy_2_non0"])
+    else:
+        assert values["accuracy_2_non0"] == 1.0
+
+
+def test_what_has_one_class_to_tell_from_nothing_is_undefined_with_a_reason(caplog: pytest.LogCaptureFixture) -> None:
+    scores, labels = np.array([[0.4], [-0.2], [2.0]]), np.array([[1.0], [0.0], [2.0]])
+    with caplog.at_level(logging.WARNING):
+        values = compute_metrics(Task(), scores, labels)
+    assert all(np.isnan(values[name]) for name in ("accuracy_2_has0", "f1_has0", "accuracy_2_non0", "f1_non0"))
+    assert values["accuracy_7"] == pytest.approx(2 / 3)
+    assert "accuracy_2_has0, f1_has0, accuracy_2_non0, f1_non0 undefined: the labels that they count are of one class" in caplog.text
+    emotions = compute_metrics(EMOTIONS, np.full((3, 4), 0.7), np.array([[1, 0, 0, 1], [0, 0, 0, 1], [1, 0, 1, 1]]))
+    assert np.isnan(emotions[f"accuracy_{EMOTIONS.emotions[1]}"])
+    assert np.isnan(emotions[f"f1_{EMOTIONS.emotions[3]}"])
+    assert emotions[f"accuracy_{EMOTIONS.emotions[0]}"] == pytest.approx(2 / 3)
+
+
+def test_macro_f1_and_confusion_agree_with_independent_code() -> None:
+    generator = np.random.default_rng(2)
+    task = Task(kind="classification", class_values=(-1.0, 0.0, 1.0), minimum=-1.0, maximum=1.0)
+    labels = generator.choice([-1.0, 0.0, 1.0], p=[0.7, 0.2, 0.1], size=(80, 1))
+    chosen = np.where(generator.random((80, 1)) < 0.6, labels, generator.choice([-1.0, 0.0, 1.0], size=(80, 1)))
+    answers = np.concatenate([chosen * 0.8, chosen], axis=1)
+    assert compute_metrics(task, answers, labels)["f1_macro"] == pytest.approx(f1_score(labels[:, 0], chosen[:, 0], average="macro"))
+    np.testing.assert_array_equal(confusion_matrix(task, answers, labels), reference_confusion(labels[:, 0], chosen[:, 0]))
 
 
 def test_mag_with_neutral_labels_only_is_undefined_not_a_crash() -> None:

@@ -465,9 +465,8 @@ def compute_metrics(
         of_one_class = [name for name, metric in metrics.items() if name not in undefined and _is_of_one_class(metric, task, labels)]
         if of_one_class:
             logger.warning(
-                "%s undefined: the labels of all %d utterances are of one class, which anybody who always says it gets right.",
+                "%s undefined: the labels that they count are of one class, which anybody who always says it gets right.",
                 ", ".join(of_one_class),
-                len(labels),
             )
             values |= dict.fromkeys(of_one_class, np.nan)
     return values

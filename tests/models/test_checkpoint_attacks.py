@@ -58,8 +58,8 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown model": ({"model": "../x"}, "names the model '../x'"),
     "a model that is a list": ({"model": []}, "expected text"),
     "features wider than the weights": (
-        {"features": {"text": {"dim": 999_999}}},
-        "describes a larger model than|cannot be read into|wide with statistics of",
+        {"features": {"text": {"dim": 999_999, "mean": None, "std": None}}},
+        "describes a larger model than|cannot be read into",
     ),
     "features of a billion": ({"features": {"text": {"dim": HUGE, "mean": None, "std": None}}}, "expected a whole number of at most"),
     "features of a negative width": ({"features": {"audio": {"dim": -4}}}, "are -4 wide"),
