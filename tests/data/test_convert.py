@@ -237,7 +237,7 @@ def test_command_planted(tmp_path: Path) -> None:
     assert "12 train, 5 valid, 6 test" in result.output
     dials = Store.open(tmp_path / "p.store").manifest["extra"]["planted"]["config"]
     assert (dials["aligned"], dials["text_noise"]) == (True, 0.1)
-    assert "--num-keys 6" in run("planted", tmp_path / "p.store", "--dials").output
+    assert "--num-keys 4" in run("planted", tmp_path / "p.store", "--dials").output
 
 
 @pytest.mark.parametrize(

@@ -531,7 +531,7 @@ def test_csd_bad_input(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"3 of 3 labels are not numbers.*'a\[0\]'"):
         read("csd", source, folds_file=source / "folds.json")
     (source / "labels.csd").write_bytes(b"not HDF5")
-    with pytest.raises(DataError, match=r"cannot be opened as a .csd"):
+    with pytest.raises(DataError, match=r"cannot be read as a .csd"):
         read("csd", source, folds_file=source / "folds.json")
 
 

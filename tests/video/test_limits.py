@@ -20,9 +20,9 @@ def write_wave(path: Path, *, channels: int = 1, rate: int = 16_000) -> Path:
     return path
 
 
-@pytest.mark.parametrize("shape", [{"channels": 17}, {"channels": 64}, {"rate": 768_001}, {"rate": 2**31 - 1}])
+@pytest.mark.parametrize("shape", [{"channels": 33}, {"channels": 64}, {"rate": 768_001}, {"rate": 2**31 - 1}])
 def test_sound_of_too_many_channels_or_samples_is_refused_by_its_header(tmp_path: Path, shape: dict[str, int]):
-    with pytest.raises(VideoError, match=r"has sound of \d+ channels and \d+ samples a second; at most 16 channels and 1000 to 768000"):
+    with pytest.raises(VideoError, match=r"has sound of \d+ Hz in \d+ channels; at most 768000 Hz and 32 channels are allowed"):
         inspect_media(write_wave(tmp_path / "a.wav", **shape), Limits())
 
 
@@ -42,6 +42,6 @@ def test_utterances_that_are_found_are_counted_too(tmp_path: Path):
     segments = [GivenSegment(0.0, 1.0), GivenSegment(1.0, 2.0), GivenSegment(2.0, 3.0)]
     with pytest.raises(VideoError, match="has 3 utterances; at most 2 are allowed"):
         extract_video(path, segments=segments, limits=Limits(utterances=2))
-    (tmp_path / "a.srt").write_text("".join(f"{n}\n00:00:0{n},000 --> 00:00:0{n},900\nWord {n}.\n\n" for n in range(3)))
-    with pytest.raises(VideoError, match="has 3 utterances; at most 2 are allowed"):
-        extract_video(path, transcript=tmp_path / "a.srt", limits=Limits(utterances=2))
+    (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:02,000\nOne cue.\n")
+    with pytest.raises(VideoError, match="has 1 utterances; at most 0 are allowed"):
+        extract_video(path, transcript=tmp_path / "a.srt", limits=Limits(utterances=0))

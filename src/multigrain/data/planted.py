@@ -14,6 +14,7 @@ at best, and why, in `multigrain.data.planted_limits`.
 """
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -120,7 +121,8 @@ def _oracle_metrics(config: PlantedConfig, split: str) -> dict[str, float] | Non
     values = np.array(pairs, dtype=np.float64).reshape(-1, 2)
     if len(values) < 2 or np.ptp(values[:, 0]) == 0:
         return None  # too few utterances for a correlation
-    return compute_metrics(PLANTED_TASK, values[:, :1], values[:, 1:])
+    metrics = compute_metrics(PLANTED_TASK, values[:, :1], values[:, 1:])
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}  # of few utterances some have no meaning
 
 
 def read_bindings(store_path: str | Path) -> dict[str, list[Binding]]:
