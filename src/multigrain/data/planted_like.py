@@ -235,5 +235,6 @@ def _oracles(config: LikeConfig) -> dict[str, Any]:
             [(noiseless_label(bindings), _clipped(utterance)) for utterance, bindings in generate_bound_utterances(config.planted, split)]
         )
         if len(pairs) >= 2 and not math.isclose(np.ptp(pairs[:, 0]), 0.0):
-            found[split] = compute_metrics(config.shape.task, pairs[:, :1], pairs[:, 1:])
+            metrics = compute_metrics(config.shape.task, pairs[:, :1], pairs[:, 1:])
+            found[split] = {name: value for name, value in metrics.items() if not math.isnan(value)}  # of few utterances some have no meaning
     return found

@@ -225,7 +225,7 @@ class MCMuT(MultimodalModel):
         self.skips_parameters = config.scale_dropout >= 1.0
         if config.scale_dropout > 0.0:  # a checkpoint of an epoch without the higher scales predicts without them
             self.register_buffer("scale_dropout", torch.tensor(config.scale_dropout))
-            self.register_load_state_dict_post_hook(_read_scale_dropout)
+            self.register_load_state_dict_post_hook(_read_scale_dropout)  # type: ignore[no-untyped-call]
         self.current_scale_dropout = config.scale_dropout  # what the buffer holds; a GPU would have to be waited for to read it
         self.projections = nn.ModuleDict(
             {name: TemporalProjection(spec.dim, config.width, kernel_size=config.of("kernel_size", name)) for name, spec in self.features.items()}

@@ -1,5 +1,6 @@
 """Runs queued jobs in worker processes: a thread for each, which feeds it, listens, and kills it when time is up or nobody wants the result."""
 
+import functools
 import logging
 import threading
 import time
@@ -95,9 +96,10 @@ class Pool:
                 if process is None:
                     process, jobs_done = WorkerProcess(self._settings, log), 0
                 is_usable = self._run(job, process)
-            except Exception:  # a fault here must not take the thread, and with it a worker, away for good
+            except Exception as error:  # a fault here must not take the thread, and with it a worker, away for good
                 logger.exception("job %s", job.id)
-                self._write(lambda: self._store.finish(job.id, "failed", f"The server could not run the analysis: {sentence_of(error)}"))
+                reason = f"The server could not run the analysis: {sentence_of(error)}"
+                self._write(functools.partial(self._store.finish, job.id, "failed", reason))
             jobs_done += 1
             if process is not None and (not is_usable or jobs_done >= JOBS_PER_PROCESS):
                 process.kill()
