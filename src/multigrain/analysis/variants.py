@@ -267,6 +267,7 @@ def _merged(encoder: TextEncoder) -> TextEncoder:
         return encoder
     merged = copy.deepcopy(encoder).eval()
     for module in merged.modules():
-        if hasattr(module, "lora_A") and hasattr(module, "merge"):
-            module.merge()
+        merge = getattr(module, "merge", None) if hasattr(module, "lora_A") else None
+        if callable(merge):
+            merge()
     return merged

@@ -185,9 +185,10 @@ def check_video(
     """
     check_recognizer(recognizer)
     media = inspect_media(path, limits)
-    given = None if transcript is None else read_transcript(transcript, limits)
-    if given is not None and given.origin == "subtitles":
-        _check_count(len(given.cues) // CUES_PER_UTTERANCE, Path(transcript), limits)
+    if transcript is None:
+        return media, None
+    given = read_transcript(transcript, limits)
+    _check_count(len(given.cues) // CUES_PER_UTTERANCE, Path(transcript), limits)
     return media, given
 
 

@@ -95,9 +95,9 @@ class Pool:
                 if process is None:
                     process, jobs_done = WorkerProcess(self._settings, log), 0
                 is_usable = self._run(job, process)
-            except Exception:  # a fault here must not take the thread, and with it a worker, away for good
+            except Exception as error:  # a fault here must not take the thread, and with it a worker, away for good
                 logger.exception("job %s", job.id)
-                self._write(lambda: self._store.finish(job.id, "failed", f"The server could not run the analysis: {sentence_of(error)}"))
+                self._fail(job, f"The server could not run the analysis: {sentence_of(error)}")
             jobs_done += 1
             if process is not None and (not is_usable or jobs_done >= JOBS_PER_PROCESS):
                 process.kill()
@@ -163,6 +163,9 @@ class Pool:
                     return
                 self._changed.wait(RETRY_SECONDS)
 
+    def _fail(self, job: Job, reason: str) -> None:
+        self._write(lambda: self._store.finish(job.id, "failed", reason))
+
     def _run(self, job: Job, process: WorkerProcess) -> bool:
         """Runs one job; False when the process is no good for another."""
         deadline = time.monotonic() + self._settings.time_limit_seconds
@@ -188,7 +191,7 @@ class Pool:
                 return False
             if time.monotonic() > deadline:
                 process.kill()
-                self._write(lambda: self._store.finish(job.id, "failed", _too_slow(self._settings.time_limit_seconds)))
+                self._fail(job, _too_slow(self._settings.time_limit_seconds))
                 return False
 
     def _hear(self, job: Job, message: dict[str, object]) -> bool:
@@ -199,7 +202,7 @@ class Pool:
             except SQLAlchemyError as error:  # the next one will be written
                 logger.info("progress of job %s: %s", job.id, sentence_of(error))
         elif "failed" in message:
-            self._write(lambda: self._store.finish(job.id, "failed", str(message["failed"])))
+            self._fail(job, str(message["failed"]))
         else:
             self._write(lambda: self._store.finish(job.id, "done"))
         return "stage" not in message
@@ -211,7 +214,7 @@ class Pool:
             logger.warning("the worker of job %s was asked to end; the job waits again", job.id)
             self._write(lambda: self._store.give_back(job.id, is_counted=False))
         elif job.attempts >= MOST_ATTEMPTS:
-            self._write(lambda: self._store.finish(job.id, "failed", died_too_often(job.attempts)))
+            self._fail(job, died_too_often(job.attempts))
         else:
             logger.warning("the worker of job %s ended abruptly (attempt %d)", job.id, job.attempts)
             self._write(lambda: self._store.give_back(job.id, is_counted=True))
