@@ -7,7 +7,7 @@ import socket
 import time
 from pathlib import Path
 
-from hostile_server import Row, RunningServer, verdict, wait_until
+from hostile_server import Row, RunningServer, attempt, verdict, wait_until
 
 TOKEN = "a-token-for-the-attacks"
 LOGIN = b"POST /session HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\ntoken="
@@ -17,10 +17,10 @@ LONG_TEXT_BYTES = 45_000
 def connections(folder: Path, checkpoint: list[str], sound: Path) -> list[Row]:
     """Every attack on what comes in; with a token, and without one where it is asked of somebody who has it."""
     with RunningServer(folder / "guarded", checkpoint, token=TOKEN) as server:
-        rows = [slow_logins(server), around_the_parts(server), malformed_heads(server), ended_session(server), stopped_reading(server, sound)]
-        rows.append(too_much_text(server))
+        rows = [attempt(one, server) for one in (slow_logins, around_the_parts, malformed_heads, ended_session, too_much_text)]
+        rows.append(attempt(stopped_reading, server, sound))
     with RunningServer(folder / "proxied", [*checkpoint, "--behind-proxy"], token=TOKEN) as server:
-        rows.append(behind_a_proxy(server))
+        rows.append(attempt(behind_a_proxy, server))
     return rows
 
 

@@ -36,6 +36,14 @@ def wait_until(is_true: Callable[[], bool], seconds: float) -> bool:
     return False
 
 
+def attempt(attack: Callable[..., Row], *given: Any) -> Row:
+    """The row of an attack; one that does not even come to its end is a row too."""
+    try:
+        return attack(*given)
+    except Exception as error:
+        return (attack.__name__.replace("_", " "), verdict(False, f"{type(error).__name__}: {error}"))
+
+
 @dataclass(frozen=True)
 class Finished:
     """What a command did: exit code, what it printed, how long it took, and the most memory that it held."""

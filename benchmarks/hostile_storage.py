@@ -10,20 +10,25 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from hostile_server import Row, RunningServer, verdict, wait_until
+from hostile_server import Row, RunningServer, attempt, verdict, wait_until
 
 LOCKED_SECONDS = 25.0
+DISK_MEGABYTES = 600
+"""More than the 512 MiB that a server leaves free, so that it begins."""
 ENDED = ("done", "failed", "cancelled")
 
 
 def storage(folder: Path, checkpoint: list[str]) -> list[Row]:
     """Every attack on what lies on the disk; each with a server of its own."""
-    rows = [users_folder(folder / "videos", checkpoint), other_database(folder / "tied", checkpoint)]
-    rows += [strange_names(folder / "a?b", checkpoint), open_folder(folder / "open", checkpoint)]
+    rows = [
+        attempt(users_folder, folder / "videos", checkpoint),
+        attempt(other_database, folder / "tied", checkpoint),
+        attempt(strange_names, folder / "a?b", checkpoint),
+        attempt(open_folder, folder / "open", checkpoint),
+    ]
     with RunningServer(folder / "locked", checkpoint) as server:
-        rows += [locked_at_the_end(server), locked_cancel(server)]
-    rows += full_disk(folder, checkpoint)
-    return rows
+        rows += [attempt(locked_at_the_end, server), attempt(locked_cancel, server)]
+    return [*rows, attempt(full_disk, folder, checkpoint)]
 
 
 # Folders ------------------------------------------------------------------------------------------------------------
@@ -129,16 +134,18 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path | None]:
 
 def fill(disk: Path) -> Path:
     path = disk / "filler"
-    with path.open("wb") as file, contextlib.suppress(OSError):
-        while True:
-            os.write(file.fileno(), bytes(4096))
+    with path.open("wb") as file:
+        for size in (1 << 20, 4096):
+            with contextlib.suppress(OSError):
+                while True:
+                    os.write(file.fileno(), bytes(size))
     return path
 
 
-def full_disk(folder: Path, checkpoint: list[str]) -> list[Row]:
-    with small_disk(folder, 8) as disk:
+def full_disk(folder: Path, checkpoint: list[str]) -> Row:
+    with small_disk(folder, DISK_MEGABYTES) as disk:
         if disk is None:
-            return [("a full disk", "not tried: this user may not mount a small one")]
+            return "a full disk", "not tried: this user may not mount a small one"
         with RunningServer(disk / "data", checkpoint, log=folder / "full.log") as server:
             name = server.submit("It was so good.\n" * 40)
             wait_until(lambda: server.status(name)["state"] == "running", 120)
@@ -158,4 +165,4 @@ def full_disk(folder: Path, checkpoint: list[str]) -> list[Row]:
         what = (
             f"text, video, cancel, list, page, health: {statuses}; with room again the job is {ended['state']} ({ended['error']}), a new one {again}"
         )
-        return [("a disk that becomes full under a running job", verdict(is_right, what))]
+        return "a disk that becomes full under a running job", verdict(is_right, what)
