@@ -152,18 +152,25 @@ def test_a_process_that_dies_is_named(long_recipe, tmp_path):
 
 
 @needs_proc
-def test_nobody_outlives_a_first_process_that_is_killed(long_recipe, tmp_path):
+@pytest.mark.parametrize("when", ["the second starts", "they train"])
+def test_nobody_outlives_a_first_process_that_is_killed(long_recipe, tmp_path, when):
     folder = tmp_path / "run"
     process = started(long_recipe, folder)
     try:
-        (second,) = awaited(lambda: (folder / "metrics.jsonl").is_file() and children(process.pid), process)
+        if when == "they train":
+            awaited(lambda: (folder / "checkpoints" / "last" / "state.pt").is_file(), process)
+        (second,) = awaited(lambda: children(process.pid), process)
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
     end = time.monotonic() + LIMIT_SECONDS
     while is_running(second) and time.monotonic() < end:
         time.sleep(0.1)
-    assert not is_running(second)
+    survived = is_running(second)
+    if survived:
+        os.kill(second, signal.SIGKILL)
+    process.stderr.close()
+    assert not survived
 
 
 # The folder -------------------------------------------------------------------------------------------------------

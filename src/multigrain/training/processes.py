@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from multigrain.errors import MultigrainError
 
 RANK, WORLD_SIZE = "LOCAL_RANK", "WORLD_SIZE"
+_FIRST = "MULTIGRAIN_FIRST_PROCESS"
+"""The number of the first process, told to those that it starts."""
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 5.0
@@ -37,6 +39,9 @@ def follow_the_first() -> None:
     parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+    if _FIRST in os.environ:  # its end before this line, while this process was starting, sends no signal any more
+        if os.getppid() != int(os.environ[_FIRST]):
+            os._exit(1)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda number, frame: os.kill(parent, signal.SIGTERM))
@@ -111,7 +116,7 @@ def further_processes(devices: int, on_hopeless: Callable[[str], None]) -> Itera
         yield ranks
         return
     former = dict(os.environ)
-    os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0", WORLD_SIZE: str(devices), RANK: "0"})
+    os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0", WORLD_SIZE: str(devices), RANK: "0", _FIRST: str(os.getpid())})
     try:
         for rank in range(1, devices):
             ranks.processes.append(subprocess.Popen(_this_command(), env={**os.environ, RANK: str(rank)}))
