@@ -19,7 +19,7 @@ from multigrain.evaluation.predict import read_predictions
 from multigrain.metrics import compute_metrics
 
 FOLDS = 5
-RECIPES = ("mmmo/lf_lstm", "mmmo/mult", "mmmo/mcmut")
+RECIPES = ("mmmo_small/lf_lstm", "mmmo_small/mult", "mmmo_small/mcmut")
 
 
 def main() -> None:

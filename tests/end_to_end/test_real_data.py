@@ -40,7 +40,7 @@ def test_mosi_in_context_can_be_learned_from(shared_data, tmp_path):
     assert not set(store.split("train").groups) & set(store.split("valid").groups)
     assert examine(store).is_healthy
     settings = [f"data.store={path}", "training.epochs=1", "training.warmup_steps=0", "model.width=16", "training.num_threads=1"]
-    results = train_run(load_recipe("mosi/text_lstm", settings), run_folder=tmp_path / "run", seed=0, show_progress=False)
+    results = train_run(load_recipe("mosi_small/text_lstm", settings), run_folder=tmp_path / "run", seed=0, show_progress=False)
     assert results["splits"]["test"]["correlation"] > 0.4  # chance is 0, a ridge regression has 0.6
 
 
