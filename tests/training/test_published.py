@@ -122,7 +122,7 @@ def test_a_recipe_of_mmin_is_held_to_its_ablation(path: Path, before: str, after
 
 
 def test_recipes_on_other_features_show_no_published_row():
-    """`mosi/*`, `mosi_small/*` (one vector an utterance, in context), `mosi_text/*` (transcripts alone), `mmmo_small/*` and `planted/*` are no paper's rows."""
+    """`mosi/*`, `mosi_small/*` (one vector an utterance, in context), `mosi_text/*` (transcripts alone), `mmmo_small/*`, `planted/*`."""
     others = [name for name in list_recipes() if not name.startswith("paper/")]
     assert len(others) > 30
     assert {name: load_recipe(name).published.rows for name in others} == dict.fromkeys(others, ())

@@ -39,9 +39,8 @@ def follow_the_first() -> None:
     parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
-    if _FIRST in os.environ:  # its end before this line, while this process was starting, sends no signal any more
-        if os.getppid() != int(os.environ[_FIRST]):
-            os._exit(1)
+    if os.getppid() != int(os.environ.get(_FIRST, os.getppid())):  # it ended while this one was starting, which no signal tells any more
+        os._exit(1)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda number, frame: os.kill(parent, signal.SIGTERM))
@@ -116,7 +115,8 @@ def further_processes(devices: int, on_hopeless: Callable[[str], None]) -> Itera
         yield ranks
         return
     former = dict(os.environ)
-    os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0", WORLD_SIZE: str(devices), RANK: "0", _FIRST: str(os.getpid())})
+    os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0", WORLD_SIZE: str(devices), RANK: "0"})
+    os.environ[_FIRST] = str(os.getpid())
     try:
         for rank in range(1, devices):
             ranks.processes.append(subprocess.Popen(_this_command(), env={**os.environ, RANK: str(rank)}))
