@@ -33,12 +33,13 @@ class Case:
     client_name: str | None = None
 
 
-def write_cases(folder: Path, *, writes_gigabyte: bool = False) -> list[Case]:
+def write_cases(folder: Path, *, writes_gigabyte: bool = False, share: float = 1.0) -> list[Case]:
     """Writes all files.
 
     Args:
         folder: where.
         writes_gigabyte: writes all bytes of the subtitles; False makes a file of that size of which nothing is on the disk.
+        share: of the many lines and subtitles that the names of two cases speak of.
     """
     good = write_clip(folder / "good.mp4", sound=spoken_like(3.0), picture_times=regular(3.0), size=(160, 120))
     whole_mkv = write_clip(folder / "whole.mkv", sound=spoken_like(6.0), picture_times=regular(6.0), size=(160, 120)).read_bytes()
@@ -56,8 +57,8 @@ def write_cases(folder: Path, *, writes_gigabyte: bool = False) -> list[Case]:
         Case("a gigabyte of subtitles", good, "bytes; a transcript may have at most", _gigabyte(folder / "gigabyte.srt", is_written=writes_gigabyte)),
         Case("a subtitle line of a megabyte", good, "characters; at most", _write(folder / "line.srt", (CUE + "x" * 1_000_000 + "\n").encode())),
         Case("7 MB of tags in one subtitle that are never closed", good, "characters; at most", _write(folder / "tags.srt", _open_tags())),
-        Case("7 MB of empty lines in one subtitle", good, "", _write(folder / "lines.srt", _empty_lines()), is_usable=True),
-        Case("20,000 subtitles at one time", good, "more than can be spoken", _write(folder / "many.srt", _at_one_time())),
+        Case("7 MB of empty lines in one subtitle", good, "", _write(folder / "lines.srt", _empty_lines(share)), is_usable=True),
+        Case("20,000 subtitles at one time", good, "more than can be spoken", _write(folder / "many.srt", _at_one_time(share))),
         Case("scripts in subtitles and name", _write(folder / "<img src=x onerror=alert(3)>.mp4", content), "", scripts, is_usable=True),
     ]
 
@@ -79,12 +80,12 @@ def _open_tags() -> bytes:
     return (CUE + ("<a" * 4_999 + "\n") * 700).encode()
 
 
-def _empty_lines() -> bytes:
-    return (CUE + "it was\n" + "\n" * 7_000_000 + "so good\n").encode()
+def _empty_lines(share: float) -> bytes:
+    return (CUE + "it was\n" + "\n" * int(7_000_000 * share) + "so good\n").encode()
 
 
-def _at_one_time() -> bytes:
-    return "".join(f"{CUE}word{number} again{number}\n\n" for number in range(20_000)).encode()
+def _at_one_time(share: float) -> bytes:
+    return "".join(f"{CUE}word{number} again{number}\n\n" for number in range(int(20_000 * share))).encode()
 
 
 def _huge_by_header(folder: Path) -> Path:

@@ -31,7 +31,7 @@ CASES = (
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
     """By the name of the file that means harm."""
-    found = write_cases(tmp_path_factory.mktemp("hostile"))
+    found = write_cases(tmp_path_factory.mktemp("hostile"), share=0.1)
     return {(case.transcript or case.video).name: case for case in found}
 
 

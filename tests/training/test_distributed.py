@@ -36,7 +36,13 @@ def odd_recipe(small_recipe, tmp_path) -> Recipe:
     return changed(small_recipe, data={"store": str(store)}, model={"hidden_dropout": 0.0, "output_dropout": 0.0}, training={"loss": "mse"})
 
 
-@pytest.mark.parametrize("modality_dropout", [{}, {"text": 0.4, "audio": 0.6, "vision": 0.6}], ids=["all modalities", "modality dropout"])
+@pytest.mark.parametrize(
+    "modality_dropout",
+    [
+        pytest.param({}, id="all modalities"),
+        pytest.param({"text": 0.4, "audio": 0.6, "vision": 0.6}, id="modality dropout", marks=pytest.mark.slow),
+    ],
+)
 def test_two_processes_do_what_one_does(odd_recipe, tmp_path, modality_dropout):
     recipe = changed(odd_recipe, training={"modality_dropout": modality_dropout})
     assert_two_do_what_one_does(recipe, tmp_path)
@@ -62,6 +68,7 @@ def assert_two_do_what_one_does(recipe: Recipe, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_two_processes_draw_the_same_of_several_stores(tmp_path):
     stores = write_two_stores(tmp_path)
     recipe = joint_recipe([{**stores[0], "weight": 0.6}, stores[1]], loss="mse")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from multigrain.video.subtitle_times import timing
 
+_MANY_EMPTY = re.compile(r"\n{3,}")  # which mean no more than one
 _COMMENT = re.compile(r"NOTE(?=$|[ \t])|(?:STYLE|REGION)[ \t]*$")
 _LOOKS_TIMED = re.compile(r"[ \t]*-?\d+[:.,;][^>]{0,40}(?:--+>|[–—]>|→)[ \t]*-?\d")
 
@@ -43,7 +44,7 @@ def read_blocks(text: str, *, is_webvtt: bool) -> Blocks:
         text: of the file, its lines ended by `\\n`.
         is_webvtt: an empty line ends a cue; in SRT what follows it up to the next cue's identifier and times is text of the same cue.
     """
-    lines = _without_comments(text.split("\n"), found := Blocks())
+    lines = _without_comments(_MANY_EMPTY.sub("\n\n", text).split("\n"), found := Blocks())
     times = {index: when for index, line in enumerate(lines) if "-" in line or "→" in line if (when := timing(line)) is not None}
     marks = sorted([*times, *(index for index, line in enumerate(lines) if index not in times and _LOOKS_TIMED.match(line))])
     begins = _identifier_lines(lines, marks, is_webvtt)

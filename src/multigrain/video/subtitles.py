@@ -108,7 +108,10 @@ def joined_turns(turns: Sequence[Turn]) -> tuple[Turn, ...]:
 
 
 def _check_lines(path: Path, text: str, limits: Limits) -> None:
-    for number, line in enumerate(text.split("\n"), start=1):
+    lines = text.split("\n")
+    if max(map(len, lines)) <= limits.line_characters:
+        return
+    for number, line in enumerate(lines, start=1):
         if len(line) > limits.line_characters:
             raise VideoError(
                 f"{path}, line {number} has {len(line)} characters; at most {limits.line_characters} are allowed. Check that it is the right file, "
