@@ -27,13 +27,14 @@ WITHOUT_ROW = {
     "paper/iemocap_aligned/mult": "MCMuT's Table 3 has no row of MulT for aligned sequences",
 }
 
-# Every data set, task and kind of model once; the others run with `-m slow`: all of them take some minutes of one core.
+# Every shape of store, task and kind of model once; the others run with `-m slow`: all of them take some minutes of one core.
 REPRESENTATIVE = (
     "paper/mosi_aligned/lf_lstm",
     "paper/mosi_unaligned/mcmut",
     "paper/mosei_aligned/mult",
     "paper/mosei_unaligned/audio",
     "paper/iemocap_aligned/lf_lstm",
+    "paper/iemocap_unaligned/lf_lstm",
     "paper/mosi_unaligned/mmin",
     "paper/mosi_unaligned/mmin_without_text",
 )
