@@ -1,6 +1,7 @@
 """Metrics against scikit-learn and SciPy, and at the edges where other toolkits crash."""
 
 import logging
+import warnings
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error
 from sklearn.metrics import confusion_matrix as reference_confusion
 
+from multigrain.confusion import confusion_matrix
 from multigrain.errors import DataError
-from multigrain.metrics import CONVENTIONS, METRICS, compute_metrics, confusion_matrix, metrics_for
+from multigrain.metrics import CONVENTIONS, METRICS, compute_metrics, metrics_for, why_undefined
 from multigrain.schema import Task
 
 CLASSES = Task(kind="classification")
@@ -160,7 +162,7 @@ def test_what_has_one_class_to_tell_from_nothing_is_undefined_with_a_reason(capl
         values = compute_metrics(Task(), scores, labels)
     assert all(np.isnan(values[name]) for name in ("accuracy_2_has0", "f1_has0", "accuracy_2_non0", "f1_non0"))
     assert values["accuracy_7"] == pytest.approx(2 / 3)
-    assert "accuracy_2_has0, f1_has0, accuracy_2_non0, f1_non0 undefined: the labels that they count are of one class" in caplog.text
+    assert "accuracy_2_has0, f1_has0, accuracy_2_non0, f1_non0 undefined: the counted labels are of one class" in caplog.text
     emotions = compute_metrics(EMOTIONS, np.full((3, 4), 0.7), np.array([[1, 0, 0, 1], [0, 0, 0, 1], [1, 0, 1, 1]]))
     assert np.isnan(emotions[f"accuracy_{EMOTIONS.emotions[1]}"])
     assert np.isnan(emotions[f"f1_{EMOTIONS.emotions[3]}"])
@@ -175,6 +177,21 @@ def test_macro_f1_and_confusion_agree_with_independent_code() -> None:
     answers = np.concatenate([chosen * 0.8, chosen], axis=1)
     assert compute_metrics(task, answers, labels)["f1_macro"] == pytest.approx(f1_score(labels[:, 0], chosen[:, 0], average="macro"))
     np.testing.assert_array_equal(confusion_matrix(task, answers, labels), reference_confusion(labels[:, 0], chosen[:, 0]))
+
+
+def test_what_is_undefined_has_a_reason() -> None:
+    neutral, positive = (np.full((4, 1), value) for value in (0.0, 1.5))
+    scores = np.array([[0.1], [0.2], [-0.3], [1.0]])
+    assert why_undefined(Task(), scores, neutral)["accuracy_2_non0"] == "the labels of all 4 utterances are neutral"
+    assert why_undefined(Task(), scores, positive)["accuracy_2_non0"].startswith("the counted labels are of one class")
+    assert "mae" not in why_undefined(Task(), scores, positive)
+    assert why_undefined(Task(), scores, np.array([[1.0], [-1.0], [2.0], [-2.0]])) == {}
+    emotions = np.array([[1.0, 0.0, 0.0, 0.0]] * 4)
+    for task, labels, answers in ((Task(), neutral, scores), (Task(), positive, scores), (EMOTIONS, emotions, emotions * 0.8)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            values = compute_metrics(task, answers, labels)
+        assert {name for name, value in values.items() if np.isnan(value)} == set(why_undefined(task, answers, labels))
 
 
 def test_mag_with_neutral_labels_only_is_undefined_not_a_crash() -> None:

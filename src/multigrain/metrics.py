@@ -13,7 +13,7 @@ made from that column, everything else from the score.
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -458,18 +458,45 @@ def compute_metrics(
     values = {name: metric.function(scores, labels) for name, metric in metrics.items()}
     if "correlation" in values:
         _warn_if_constant(scores[:, :1], labels)
-    undefined = [name for name, value in values.items() if np.isnan(value)]
-    if undefined:
-        logger.warning("%s undefined: the labels of all %d utterances are neutral.", ", ".join(undefined), len(labels))
-    if convention == "default":
-        of_one_class = [name for name, metric in metrics.items() if name not in undefined and _is_of_one_class(metric, task, labels)]
-        if of_one_class:
-            logger.warning(
-                "%s undefined: the labels that they count are of one class, which anybody who always says it gets right.",
-                ", ".join(of_one_class),
-            )
-            values |= dict.fromkeys(of_one_class, np.nan)
+    reasons = _undefined(values, metrics, task, labels, convention)
+    for reason in dict.fromkeys(reasons.values()):
+        logger.warning("%s undefined: %s.", ", ".join(name for name, other in reasons.items() if other == reason), reason)
+    values |= dict.fromkeys(reasons, np.nan)
     return values
+
+
+def _warn_if_constant(scores: np.ndarray, labels: np.ndarray) -> None:
+    for name, values in (("prediction", scores), ("label", labels)):
+        if _is_constant(values.astype(np.float64)):
+            warnings.warn(
+                f"The {name} is the same ({float(values[0, 0]):g}) for all {len(values)} utterances: the correlation is undefined and reported as 0.",
+                UserWarning,
+                stacklevel=3,
+            )
+            return
+
+
+def why_undefined(
+    task: Task, scores: Num[np.ndarray, "utterance answer"], labels: Num[np.ndarray, "utterance label"], convention: str = "default"
+) -> dict[str, str]:
+    """Which of `compute_metrics`' numbers are NaN, and why: metric -> reason, without a full stop.
+
+    Args:
+        task, scores, labels, convention: as for `compute_metrics`.
+    """
+    metrics = metrics_for(task, convention)
+    return _undefined({name: metric.function(scores, labels) for name, metric in metrics.items()}, metrics, task, labels, convention)
+
+
+def _undefined(values: Mapping[str, float], metrics: Mapping[str, Metric], task: Task, labels: np.ndarray, convention: str) -> dict[str, str]:
+    count = len(labels)
+    neutral = bool((labels == 0).all()) and task.kind != "emotions"
+    none_counted = f"the labels of all {count} utterances are neutral" if neutral else f"none of the {count} utterances counts for it"
+    reasons = {name: none_counted for name, value in values.items() if np.isnan(value)}
+    if convention == "default":
+        of_one = "the counted labels are of one class, which anybody who always says it gets right"
+        reasons |= {name: of_one for name, metric in metrics.items() if name not in reasons and _is_of_one_class(metric, task, labels)}
+    return reasons
 
 
 def _is_of_one_class(metric: Metric, task: Task, labels: np.ndarray) -> bool:
@@ -483,29 +510,3 @@ def _is_of_one_class(metric: Metric, task: Task, labels: np.ndarray) -> bool:
         right_positive, _, _, right_negative = rows.sum(axis=0)
         return bool(right_positive == 0 or right_negative == 0)
     return task.kind != "emotions" and _is_constant(labels)
-
-
-def confusion_matrix(
-    task: Task, answers: Num[np.ndarray, "utterance answer"], labels: Num[np.ndarray, "utterance 1"]
-) -> Num[np.ndarray, "class class"]:
-    """How many utterances of each class (row) were taken for each class (column), in the order of the task's class values.
-
-    Args:
-        task: of kind classification.
-        answers: as `Task.answers` gives them.
-        labels: in the label's own units.
-    """
-    count = len(task.class_values)
-    chosen, actual = (task.nearest_class(torch.from_numpy(part[:, -1].astype(np.float64))).numpy() for part in (answers, labels))
-    return np.bincount(actual * count + chosen, minlength=count * count).reshape(count, count)
-
-
-def _warn_if_constant(scores: np.ndarray, labels: np.ndarray) -> None:
-    for name, values in (("prediction", scores), ("label", labels)):
-        if _is_constant(values.astype(np.float64)):
-            warnings.warn(
-                f"The {name} is the same ({float(values[0, 0]):g}) for all {len(values)} utterances: the correlation is undefined and reported as 0.",
-                UserWarning,
-                stacklevel=3,
-            )
-            return

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import confusion_matrix as reference_confusion
 from small_run import changed, write_small_store
 
+from multigrain.cli import main
 from multigrain.data.store import Store
 from multigrain.errors import CheckpointError, DataError, RecipeError, StoreError, TrainingError
 from multigrain.evaluation.predict import read_predictions
@@ -143,7 +145,29 @@ def test_all_neutral_labels_and_a_validation_of_one(small_recipe, tmp_path):
     with pytest.warns(UserWarning, match="correlation is undefined"):
         results = run(changed(small_recipe, data={"store": str(store)}), tmp_path / "run")
     assert results["splits"]["test"]["accuracy_2_non0"] is None
+    assert results["undefined"]["test"]["accuracy_2_non0"] == "the labels of all 1 utterances are neutral"
     assert math.isfinite(results["splits"]["test"]["mae"])
+
+
+def test_classes_get_weights_a_confusion_matrix_and_a_macro_f1(small_recipe, tmp_path, capsys):
+    recipe = changed(small_recipe, task={"kind": "classification", "class_values": (-1.0, 0.0, 1.0)}, training={"loss": "cross_entropy"})
+    plain = run(recipe, tmp_path / "plain")
+    balanced = run(changed(recipe, training={"class_weights": "balanced"}), tmp_path / "balanced")
+    test = Store.open(recipe.data.store).split("test")
+    for results in (plain, balanced):
+        assert np.array(results["confusion"]["test"]).shape == (3, 3)
+        assert np.sum(results["confusion"]["test"]) == len(test)
+        assert 0 <= results["splits"]["test"]["f1_macro"] <= 1
+    predictions = read_predictions(tmp_path / "plain" / "predictions" / "test.csv")
+    assert predictions.classes is not None
+    assert plain["confusion"]["test"] == reference_confusion(test.labels.clamp(-1, 1).round(), predictions.classes, labels=[-1, 0, 1]).tolist()
+    losses = [lines(tmp_path / name / "metrics.jsonl")[0]["train_loss"] for name in ("plain", "balanced")]
+    assert losses[0] != losses[1]
+    assert main(["evaluate", str(tmp_path / "plain"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["classes"], told["confusion"]) == ([-1.0, 0.0, 1.0], plain["confusion"]["test"])
+    assert main(["evaluate", str(tmp_path / "plain")]) == 0
+    assert "taken for -1" in capsys.readouterr().out
 
 
 def test_the_last_epoch_can_be_kept_in_place_of_the_best(small_recipe, tmp_path):

@@ -59,11 +59,11 @@ def evaluate(
         raise RecipeError(f"--plot {plot} is given without --robustness, whose picture it names. Add --robustness, or leave --plot out.")
     import json
 
-    from multigrain.evaluation.evaluate import evaluate_run, evaluate_stores_of_run
-    from multigrain.evaluation.tables import metric_table, null_for_nan, to_rich, zero_attention_table
+    from multigrain.evaluation.evaluate import evaluate_stores_of_run, examine_run
+    from multigrain.evaluation.tables import confusion_table, metric_table, null_for_nan, to_rich, zero_attention_table
     from multigrain.evaluation.zero_attention import zero_attention_of_run
 
-    values = evaluate_run(run, store, split, convention, text_encoder=text_encoder)
+    found = examine_run(run, store, split, convention, text_encoder=text_encoder)
     by_store = evaluate_stores_of_run(run, split, convention) if store is None else {}
     zeros = zero_attention_of_run(run, store, split, text_encoder=text_encoder)
     if as_json:
@@ -72,12 +72,18 @@ def evaluate(
             "store": None if store is None else str(store),
             "split": split,
             "convention": convention,
-            "metrics": values,
+            "metrics": found.metrics,
         }
+        result |= {"undefined": found.undefined} if found.undefined else {}
+        result |= {"classes": found.classes, "confusion": found.confusion} if found.confusion else {}
         result |= ({"stores": by_store} if by_store else {}) | ({"zero_attention": zeros} if zeros else {})
         typer.echo(json.dumps(null_for_nan(result), indent=2))
         return
-    _console().print(to_rich(metric_table(values, f"{run}: {split} split, convention {convention}")))
+    _console().print(to_rich(metric_table(found.metrics, f"{run}: {split} split, convention {convention}")))
+    for metric, reason in found.undefined.items():
+        _console().print(f"{metric} is undefined: {reason}.", highlight=False, soft_wrap=True)
+    if found.confusion:
+        _console().print(to_rich(confusion_table(found.classes, found.confusion)))
     for name, own in by_store.items():
         _console().print(to_rich(metric_table(own, f"of these, those of the store {name}")))
     if zeros:

@@ -106,4 +106,7 @@ def _print_results(results: list[dict[str, Any]], folder: Path) -> None:
         table.add_row(metric, *cells)
     console = Console()
     console.print(table)
+    reasons = {(name, split): reason for result in results for split, own in result.get("undefined", {}).items() for name, reason in own.items()}
+    for (name, split), reason in reasons.items():
+        console.print(f"{name} is undefined on {split}: {reason}.", highlight=False, soft_wrap=True)
     console.print(f"Written to {folder}", highlight=False, soft_wrap=True)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multigrain.confusion import confusion_matrix
 from multigrain.errors import CheckpointError, DataError
 from multigrain.evaluation.by_store import metrics_by_store
 from multigrain.evaluation.predict import Predictions, predict_split, read_predictions
-from multigrain.metrics import compute_metrics
+from multigrain.metrics import compute_metrics, why_undefined
 from multigrain.models.checkpoint import read_description, task_of
 from multigrain.schema import Task
 
@@ -126,13 +127,55 @@ def evaluate_run(
         DataError: no such run, split or predictions; a split without labels; NaN anywhere.
         CheckpointError: the store's features or task are not those that the model was trained on.
     """
+    return examine_run(run_folder, store, split, convention, text_encoder=text_encoder).metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """A run's result on a split.
+
+    Attributes:
+        metrics: name -> value, unrounded; NaN where undefined.
+        undefined: those that are, and why.
+        classes: the values that the classes stand for; empty for a task without classes.
+        confusion: utterances of each class (row) that were taken for each class (column); None for a task without classes.
+    """
+
+    metrics: dict[str, float]
+    undefined: dict[str, str]
+    classes: tuple[float, ...] = ()
+    confusion: list[list[int]] | None = None
+
+
+def examine_run(
+    run_folder: str | os.PathLike[str],
+    store: "str | os.PathLike[str] | None" = None,
+    split: str = "test",
+    convention: str = "default",
+    *,
+    text_encoder: str | None = None,
+) -> Examined:
+    """All that `multigrain evaluate` says of a run on a split: its metrics, why some are undefined, which class was taken for which.
+
+    Args:
+        run_folder, store, split, convention, text_encoder: as for `evaluate_run`.
+
+    Raises:
+        DataError, CheckpointError: as `evaluate_run` does.
+    """
     facts = read_run(run_folder)
     if store is None:
         task, predictions = facts.task, facts.predictions(split)
     else:
         model, opened = open_model_and_store(facts, store, text_encoder)
         task, predictions = model.task, predict_split(model, opened.split(split))
-    return score(task, predictions, split, convention)
+    metrics = score(task, predictions, split, convention)
+    assert predictions.labels is not None
+    undefined = why_undefined(task, predictions.answers, predictions.labels, convention)
+    if task.kind != "classification":
+        return Examined(metrics=metrics, undefined=undefined)
+    confusion = confusion_matrix(task, predictions.answers, predictions.labels).tolist()
+    return Examined(metrics=metrics, undefined=undefined, classes=task.class_values, confusion=confusion)
 
 
 def evaluate_stores_of_run(run_folder: str | os.PathLike[str], split: str = "test", convention: str = "default") -> dict[str, dict[str, float]]:

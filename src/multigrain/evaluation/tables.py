@@ -119,6 +119,13 @@ def metric_table(values: dict[str, float], title: str) -> Table:
     return Table(title, ("metric", "value"), tuple((_column(name), number(name, value)) for name, value in values.items()))
 
 
+def confusion_table(classes: tuple[float, ...], confusion: list[list[int]]) -> Table:
+    """Utterances of each class, a row, by the class that they were taken for, a column."""
+    columns = ("class", *(f"taken for {value:g}" for value in classes))
+    rows = tuple((f"{value:g}", *map(str, row)) for value, row in zip(classes, confusion, strict=True))
+    return Table("which class was taken for which", columns, rows)
+
+
 def zero_attention_table(shares: dict[str, float]) -> Table:
     """The share of attention weights that are exactly zero, a row per direction."""
     return Table(

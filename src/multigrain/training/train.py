@@ -20,6 +20,7 @@ import torch
 from rich.console import Console
 
 from multigrain import __version__
+from multigrain.confusion import confusion_matrix
 from multigrain.data.batchable import BatchableSplit
 from multigrain.data.batching import LengthBucketSampler
 from multigrain.data.joint_store import JointStore
@@ -31,7 +32,7 @@ from multigrain.evaluation.predict import predict_split, write_predictions
 from multigrain.evaluation.zero_attention import zero_attention
 from multigrain.language.reader import TextReader
 from multigrain.losses import loss_name
-from multigrain.metrics import compute_metrics, confusion_matrix, metrics_for
+from multigrain.metrics import compute_metrics, metrics_for, why_undefined
 from multigrain.models import MODELS, build_model
 from multigrain.models import load as load_model
 from multigrain.models.base import MultimodalModel
@@ -405,6 +406,7 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store | JointStore, like: M
     zeros: dict[str, dict[str, float]] = {}
     stores: dict[str, dict[str, dict[str, float]]] = {name: {} for name in recipe.data.store_names}
     confusion: dict[str, list[list[int]]] = {}
+    undefined: dict[str, dict[str, str]] = {}
     convention = recipe.evaluation.convention
     with write_errors(folder.path):
         for name in ("valid", "test"):
@@ -416,7 +418,9 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store | JointStore, like: M
             if predictions.labels is not None:
                 splits[name] = compute_metrics(model.task, predictions.answers, predictions.labels, convention, ids=predictions.ids)
                 if model.task.kind == "classification":
-                    confusion[name] = confusion_matrix(model.task, predictions.scores, predictions.labels).tolist()
+                    confusion[name] = confusion_matrix(model.task, predictions.answers, predictions.labels).tolist()
+                if reasons := why_undefined(model.task, predictions.answers, predictions.labels, convention):
+                    undefined[name] = reasons
                 own = metrics_by_store(model.task, predictions.answers, predictions.labels, predictions.ids, list(stores), convention)
                 for store_name, metrics in own.items():
                     stores[store_name][name] = metrics
@@ -432,7 +436,7 @@ def finish(recipe: Recipe, folder: RunFolder, store: Store | JointStore, like: M
             "splits": splits,
         } | ({"zero_attention": zeros} if model.has_sparse_attention else {})
         results |= {"stores": stores} if stores else {}
-        results |= {"confusion": confusion} if confusion else {}
+        results |= ({"confusion": confusion} if confusion else {}) | ({"undefined": undefined} if undefined else {})
         write_json(folder.results_file, results)
         folder.set_status("completed")
     return folder.results()
