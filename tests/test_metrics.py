@@ -10,8 +10,8 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error
 from sklearn.metrics import confusion_matrix as reference_confusion
 
-from multigrain.confusion import confusion_matrix
 from multigrain.errors import DataError
+from multigrain.evaluation.confusion import confusion_matrix
 from multigrain.metrics import CONVENTIONS, METRICS, compute_metrics, metrics_for, why_undefined
 from multigrain.schema import Task
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multigrain.confusion import confusion_matrix
 from multigrain.errors import CheckpointError, DataError
 from multigrain.evaluation.by_store import metrics_by_store
+from multigrain.evaluation.confusion import confusion_matrix
 from multigrain.evaluation.predict import Predictions, predict_split, read_predictions
 from multigrain.metrics import compute_metrics, why_undefined
 from multigrain.models.checkpoint import read_description, task_of
