@@ -69,6 +69,42 @@ def test_of_several_languages_the_one_asked_for(pair):
 
 
 def test_a_longer_name_is_not_a_language(pair):
-    pairing = pair(["talk.mp4"], ["talk.part1.srt", "talkative.srt", "talk.english.srt"])
+    pairing = pair(["talk.mp4"], ["talk.part1.srt", "talkative.srt", "talk.englishman.srt"])
     assert not pairing.found
     assert len(pairing.unused) == 3
+
+
+def test_a_transcript_that_belongs_to_one_by_its_path_is_not_offered_to_another(pair):
+    pairing = pair(["a/1.mp4", "b/1.mp4"], ["a/1.srt"])
+    assert found(pairing) == {"a/1.mp4": "a/1.srt"}
+    assert pairing.notes() == ["Without a transcript: 1 (b/1.mp4)."]
+
+
+def test_a_pair_by_name_alone_is_said(pair):
+    pairing = pair(["a/1.mp4", "a/2.mp4"], ["b/1.srt", "a/2.srt"])
+    assert found(pairing) == {"a/1.mp4": "b/1.srt", "a/2.mp4": "a/2.srt"}
+    assert pairing.notes() == ["Paired by name, from a folder of another name: 1 (a/1.mp4 with b/1.srt)."]
+
+
+@pytest.mark.parametrize("mark", [".eng", ".english", "_en", ".en_US", "_eng.sdh", ".ENG"])
+def test_languages_as_people_write_them(pair, mark):
+    pairing = pair(["one.mp4"], [f"one{mark}.srt", "one.ger.srt"], "en")
+    assert found(pairing) == {"videos/one.mp4": f"subs/one{mark}.srt"}
+    assert pairing.notes() == ["Transcripts in other languages, not used: 1 (subs/one.ger.srt)."]
+
+
+def test_languages_can_be_asked_for_as_people_write_them(pair):
+    for asked in ("de", "ger", "deu", "German"):
+        assert found(pair(["one.mp4"], ["one.en.srt", "one.ger.srt"], asked)) == {"videos/one.mp4": "subs/one.ger.srt"}
+
+
+def test_a_name_that_ends_like_a_language_is_its_videos_own(pair):
+    assert found(pair(["talk_en.mp4", "talk_de.mp4"], ["talk_en.srt", "talk_de.srt"])) == {
+        "videos/talk_en.mp4": "subs/talk_en.srt",
+        "videos/talk_de.mp4": "subs/talk_de.srt",
+    }
+
+
+def test_an_accent_is_one_however_it_is_written(pair):
+    composed, apart = "caf\u00e9.mp4", "cafe\u0301.srt"
+    assert list(found(pair([composed], [apart])).values()) == [f"subs/{apart}"]

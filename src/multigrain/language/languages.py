@@ -1,5 +1,6 @@
 """Which languages are written in which scripts, and what script and language a text is in; by rules, and by a small model that needs no network."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,12 @@ LANGUAGES: dict[str, str] = {
 }
 """Code (ISO 639) -> English name, of the languages that are called by name in messages; others go by their code."""
 
+_OTHER_CODES: dict[str, str] = {
+    **{"alb": "sq", "arm": "hy", "baq": "eu", "bur": "my", "chi": "zh", "cze": "cs", "dut": "nl", "fre": "fr", "geo": "ka", "ger": "de", "gre": "el"},
+    **{"ice": "is", "mac": "mk", "may": "ms", "per": "fa", "rum": "ro", "slo": "sk", "tib": "bo", "wel": "cy"},
+}
+"""Codes of libraries (ISO 639-2/B), which ICU does not know."""
+
 _SCRIPTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("ar", "fa", "ur", "ps", "ckb", "ug", "sd"), ("ARABIC",)),
     **dict.fromkeys(("ru", "uk", "bg", "be", "mk", "kk", "ky", "mn", "tg", "tt", "ba", "cv"), ("CYRILLIC",)),
@@ -35,6 +42,24 @@ SURELY_OTHER = 0.001
 """A text is of another language where all of the expected ones together are less probable than this."""
 _FEWEST_SURE_LETTERS = 20
 _MOST_CHARACTERS = 5_000
+
+
+def language_code(mark: str) -> str | None:
+    """The code of a language as people write it in the names of files, in small letters with hyphens; None where it is no language.
+
+    >>> language_code("en_US"), language_code("ger"), language_code("English"), language_code("part1")
+    ('en-us', 'de', 'en', None)
+    """
+    from icu4py.locale import Locale
+
+    by_name = {name.casefold(): code for code, name in LANGUAGES.items()}
+    folded = mark.casefold()
+    if folded in by_name:
+        return by_name[folded]
+    first, *rest = folded.replace("_", "-").split("-")
+    if not re.fullmatch(r"[a-z]{2,3}", first) or not all(re.fullmatch(r"[a-z0-9]{2,8}", part) for part in rest):
+        return None
+    return "-".join([_OTHER_CODES.get(first, Locale(first).language or first), *rest])
 
 
 def scripts_of(languages: Sequence[str]) -> frozenset[str]:

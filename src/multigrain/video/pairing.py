@@ -1,12 +1,13 @@
 """Which transcript of a folder belongs to which video: by the path below the folders that were named, then by the name alone."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from multigrain.errors import VideoError
-from multigrain.language.languages import LANGUAGES
+from multigrain.language.languages import LANGUAGES, language_code
 
 TRANSCRIPT_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".json", ".txt")
 """In the order in which they are preferred where a folder has several for one video."""
@@ -23,11 +24,15 @@ class Pairing:
         found: video -> its transcript.
         without: videos that have none.
         unused: transcripts that belong to no video; not those that are another kind or language of one that was taken.
+        other_languages: transcripts of paired videos in a language that was not asked for.
+        by_name_alone: videos whose transcript is in a folder of another name.
     """
 
     found: Mapping[Path, Path] = field(default_factory=dict)
     without: Sequence[Path] = ()
     unused: Sequence[Path] = ()
+    other_languages: Sequence[Path] = ()
+    by_name_alone: Sequence[Path] = ()
 
     def notes(self) -> list[str]:
         """What is left over, a sentence each."""
@@ -36,6 +41,12 @@ class Pairing:
             notes.append(f"Without a transcript: {_listed(self.without)}.")
         if self.unused:
             notes.append(f"Transcripts that belong to none of the videos: {_listed(self.unused)}.")
+        if self.other_languages:
+            notes.append(f"Transcripts in other languages, not used: {_listed(self.other_languages)}.")
+        if self.by_name_alone:
+            shown = [f"{'/'.join(video.parts[-2:])} with {'/'.join(self.found[video].parts[-2:])}" for video in self.by_name_alone[:_MOST_LISTED]]
+            more = ", ..." if len(self.by_name_alone) > _MOST_LISTED else ""
+            notes.append(f"Paired by name, from a folder of another name: {len(self.by_name_alone)} ({', '.join(shown)}{more}).")
         return notes
 
 
@@ -60,45 +71,72 @@ def pair_transcripts(videos: Mapping[Path, Path], folder: Path, language: str | 
         VideoError: a transcript fits several videos, several fit one, or there are several languages and none was asked for.
     """
     files = sorted(path for path in folder.absolute().rglob("*") if path.suffix.lower() in TRANSCRIPT_SUFFIXES and path.is_file())
-    stems = {_key(relative)[-1] for relative in videos.values()} | {relative.name.casefold() for relative in videos.values()}
+    stems = {_key(relative)[-1] for relative in videos.values()} | {_folded(relative.name) for relative in videos.values()}
     candidates = [_candidate(path, folder.absolute(), stems) for path in files]
-    fitting = {video: _fitting(video, relative, candidates) for video, relative in videos.items()}
+    fitting = {video: _by_path(video, relative, candidates) for video, relative in videos.items()}
+    taken = {candidate.path for given in fitting.values() for candidate in given}
+    left = [candidate for candidate in candidates if candidate.path not in taken]
+    by_name = {video: _named(video, relative, left) for video, relative in videos.items() if not fitting[video]}
+    fitting |= by_name
     _refuse_shared(fitting)
-    found = {video: chosen.path for video, given in fitting.items() if (chosen := _chosen(video, given, language)) is not None}
+    chosen = {video: one for video, given in fitting.items() if (one := _chosen(video, given, language)) is not None}
     known = {candidate.path for given in fitting.values() for candidate in given}
-    return Pairing(found=found, without=[video for video in videos if video not in found], unused=[path for path in files if path not in known])
+    return Pairing(
+        found={video: one.path for video, one in chosen.items()},
+        without=[video for video in videos if video not in chosen],
+        unused=[path for path in files if path not in known],
+        other_languages=[
+            candidate.path
+            for video, one in chosen.items()
+            for candidate in fitting[video]
+            if candidate.language is not None and candidate.language != one.language
+        ],
+        by_name_alone=[video for video in by_name if video in chosen and len(chosen[video].key) > 1 and len(videos[video].parts) > 1],
+    )
 
 
 def _key(path: PurePath) -> tuple[str, ...]:
-    """A path without its ending, in small letters: `Talk.MP4` and `talk.srt` are one."""
-    return tuple(part.casefold() for part in path.with_suffix("").parts)
+    """A path without its ending, in small letters: `Talk.MP4` and `talk.srt` are one, and an accent is one however it is written."""
+    return tuple(_folded(part) for part in path.with_suffix("").parts)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _candidate(path: Path, folder: Path, stems: set[str]) -> _Candidate:
     relative = path.relative_to(folder)
     *above, name = _key(relative)
     language = None
-    while name not in stems and "." in name:
-        name, _, mark = name.rpartition(".")
-        if mark in _KINDS or not _LANGUAGE.fullmatch(mark):
-            if mark not in _KINDS:
-                return _Candidate(path, _key(relative), None)
+    while name not in stems and (parted := re.fullmatch(r"(.+)[._]([^._]+)", name) or re.fullmatch(r"(.+)\.([^.]+)", name)):
+        whole = re.fullmatch(r"(.+)\.([^.]+)", name)
+        if whole is not None and _LANGUAGE.fullmatch(whole[2]):  # `en_US` is one mark
+            parted = whole
+        name, mark = parted[1], parted[2]
+        if mark in _KINDS:
             continue
-        language = language or mark
+        code = language_code(mark)
+        if code is None:
+            return _Candidate(path, _key(relative), None)
+        language = language or code
     if name not in stems:
         return _Candidate(path, _key(relative), None)
     return _Candidate(path, (*above, name), language)
 
 
-def _fitting(video: Path, relative: Path, candidates: Sequence[_Candidate]) -> list[_Candidate]:
-    """The transcripts of a video: those whose folders are the last of its own, the more of them the better; else those of its name."""
-    key, whole = _key(relative), _key(video)
-    names = {key[-1], video.name.casefold()}
-    named = [candidate for candidate in candidates if candidate.key[-1] in names]
+def _named(video: Path, relative: Path, candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """The transcripts that are called as a video is, in whatever folder."""
+    names = {_key(relative)[-1], _folded(video.name)}
+    return [candidate for candidate in candidates if candidate.key[-1] in names]
+
+
+def _by_path(video: Path, relative: Path, candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """The transcripts of a video by their folders, which are the last of its own, the more of them the better."""
+    key, whole, named = _key(relative), _key(video), _named(video, relative, candidates)
     nested = [one for one in named if len(one.key) > 1 and one.key[:-1] == whole[: len(whole) - 1][-(len(one.key) - 1) :]]
     same = [one for one in named if one.key[:-1] == key[:-1]]
     deepest = max((len(one.key) for one in nested), default=0)
-    return same or [one for one in nested if len(one.key) == deepest] or named
+    return same or [one for one in nested if len(one.key) == deepest]
 
 
 def _refuse_shared(fitting: Mapping[Path, Sequence[_Candidate]]) -> None:
@@ -124,7 +162,7 @@ def _chosen(video: Path, candidates: Sequence[_Candidate], language: str | None)
     languages = sorted({candidate.language for candidate in candidates if candidate.language})
     unmarked = [candidate for candidate in candidates if candidate.language is None]
     if language is not None:
-        asked = language.casefold().replace("_", "-")
+        asked = language_code(language) or language.casefold().replace("_", "-")
         exact = [one for one in candidates if (one.language or "").replace("_", "-") == asked]
         near = [one for one in candidates if re.split("[-_]", one.language or "")[0] == asked]
         left = exact or near or unmarked
