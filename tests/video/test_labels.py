@@ -161,3 +161,22 @@ def test_clip_names_that_repeat_need_more_of_their_path(tmp_path):
     labels = read(tmp_path, "file,label,split\ny/0001.mp4,1,train\n", videos)
     assert list(labels.lines) == videos[1:]
     assert list(unique_names(videos).values()) == ["x/0001", "y/0001"]
+
+
+def test_melds_tables_with_some_of_the_clips_only(tmp_path):
+    """Every split counts its dialogues anew, so that a line never labels another split's clip of the same number."""
+    heading = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID\n"
+    for split, sentiment in (("train", "positive"), ("dev", "negative"), ("test", "neutral")):
+        (tmp_path / f"{split}_sent_emo.csv").write_text(f"{heading}1,hi,Ann,joy,{sentiment},110,7\n2,yo,Bob,joy,{sentiment},110,8\n")
+    folders = {"train": "train_splits", "valid": "dev_splits_complete", "test": "output_repeated_splits_test"}
+    clips = {(split, number): Path(f"/test/MELD.Raw/{folder}/dia110_utt{number}.mp4") for split, folder in folders.items() for number in (7, 8)}
+    without_one = [clip for place, clip in clips.items() if place != ("valid", 7)]
+    labels = read_labels(tmp_path, without_one)
+    assert {clip: [line.split for line in lines] for clip, lines in labels.lines.items()} == {
+        clip: [split] for (split, number), clip in clips.items() if clip in without_one
+    }
+    assert labels.num_missing == 1
+    (tmp_path / "dev_sent_emo.csv").unlink()
+    (tmp_path / "test_sent_emo.csv").unlink()
+    with pytest.raises(VideoError, match="none of its 2 lines names one of the 2 given videos"):
+        read_labels(tmp_path, [clips["valid", 7], clips["valid", 8]])

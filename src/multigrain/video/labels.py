@@ -135,9 +135,10 @@ class _TableReader:
         if not name:
             raise VideoError(f"{where}: no file is named. Every line needs one; mend it or take it out.")
         chosen = videos.matching(name)
-        if len(chosen) > 1:  # of clips that have the same names in each split, as MELD's, the split's own
-            called = "|".join(known for known, split in SPLIT_NAMES.items() if split == self._split(row, where))
-            own = [video for video in chosen if re.search(rf"(?<![a-z])(?:{called})(?![a-z])", str(video.parent).lower())]
+        if self._counts_anew:  # `dia0_utt0.mp4` is another clip in each split
+            chosen = [video for video in chosen if split_of_folders(video) in (None, self._split(row, where))]
+        elif len(chosen) > 1:
+            own = [video for video in chosen if split_of_folders(video) == self._split(row, where)]
             chosen = own if len(own) == 1 else chosen
         if len(chosen) > 1:
             raise VideoError(
@@ -157,8 +158,8 @@ class _TableReader:
         if end is not None and end <= (start or 0.0):
             raise VideoError(f"{where}: the utterance ends at {end:g} s and begins at {start or 0.0:g} s. Mend its times.")
         split, group = self._split(row, where), clean_text(self.columns.cell(row, "group")) or None
-        if group is not None and self.columns.shape is not None and "split" not in self.columns.shape.columns:
-            group = f"{split}-{group}"  # dialogues are counted anew in each split
+        if group is not None and self._counts_anew:
+            group = f"{split}-{group}"
         return LabelledSegment(
             segment=GivenSegment(start, end, clean_text(self.columns.cell(row, "text")) or None),
             label=self._label(self.columns.cell(row, "label"), where),
@@ -166,6 +167,11 @@ class _TableReader:
             group=group,
             id=clean_text(self.columns.cell(row, "id")) or None,
         )
+
+    @property
+    def _counts_anew(self) -> bool:
+        """Whether the published table counts its dialogues anew in each split, as MELD does."""
+        return self.columns.shape is not None and "split" not in self.columns.shape.columns
 
     def _split(self, row: Mapping[str, str], where: str) -> str:
         split = self.columns.cell(row, "split").lower() or self.split or ""
@@ -213,6 +219,19 @@ def named(entries: Sequence[str]) -> str:
     """The first few of them, and how many more there are."""
     more = f" and {len(entries) - _NAMED} more" if len(entries) > _NAMED else ""
     return ", ".join(entries[:_NAMED]) + more
+
+
+def split_of_folders(video: Path) -> str | None:
+    """The split that the nearest folder of a video names, where one names exactly one.
+
+    >>> split_of_folders(Path("/MELD.Raw/dev_splits_complete/dia0_utt0.mp4")), split_of_folders(Path("/home/ann/dia0_utt0.mp4"))
+    ('valid', None)
+    """
+    for folder in video.parents:
+        words = set(re.findall(r"[a-z]+", folder.name.lower()))
+        if splits := {split for name, split in SPLIT_NAMES.items() if name in words}:
+            return splits.pop() if len(splits) == 1 else None
+    return None
 
 
 class _Videos:

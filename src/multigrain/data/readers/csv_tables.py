@@ -2,12 +2,15 @@
 
 import csv
 import io
+import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from multigrain.errors import DataError
 
 _DELIMITERS = (",", ";", "\t")
+_TOLD_DELIMITER = re.compile(r"\s*sep=([,;\t])[ \t]*(?:\r\n?|\n)", re.IGNORECASE)  # as Excel writes it above a table
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def read_csv_table(path: Path) -> CsvTable:
     notes = []
     raw = path.read_bytes()
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         try:
@@ -46,16 +49,34 @@ def read_csv_table(path: Path) -> CsvTable:
         notes.append(f"{path.name} is not in UTF-8 (line {line}); it was read as Windows-1252. If its names look wrong, save it as UTF-8.")
     if "\0" in text:
         raise DataError(f"{path} is no table: it holds zero bytes. Save it again as CSV in UTF-8.")
+    told = _TOLD_DELIMITER.match(text)
     first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(_DELIMITERS, key=first.count)
+    delimiter = told[1] if told is not None else max(_DELIMITERS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
+        if told is not None:
+            next(reader)
         heading = tuple(name.strip() for name in next((row for row in reader if any(cell.strip() for cell in row)), []))
-        rows = [
-            (reader.line_num, dict(zip(heading, (cell.strip() for cell in row), strict=False))) for row in reader if any(cell.strip() for cell in row)
-        ]
+        _check_heading(path, heading)
+        rows = [(reader.line_num, _cells(path, reader.line_num, heading, row)) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}. Save the table again as CSV in UTF-8.") from error
     if not heading:
         raise DataError(f"{path} is empty. Expected a heading and one line an utterance.")
     return CsvTable(heading=heading, rows=rows, has_decimal_commas=delimiter != ",", notes=notes)
+
+
+def _check_heading(path: Path, heading: tuple[str, ...]) -> None:
+    twice = [name for name, count in Counter(heading).items() if name and count > 1]
+    if twice:
+        raise DataError(f"{path} has {heading.count(twice[0])} columns called {twice[0]!r}, so that it is open which counts. Rename or remove one.")
+
+
+def _cells(path: Path, line: int, heading: tuple[str, ...], row: list[str]) -> dict[str, str]:
+    cells = [cell.strip() for cell in row]
+    if any(cells[len(heading) :]):
+        raise DataError(
+            f"{path}, line {line}: it has {len(cells)} cells, the heading {len(heading)}; the first too many is {cells[len(heading)][:60]!r}. A text "
+            "with a comma in it needs quotes around it; a column that the heading lacks needs a name there."
+        )
+    return dict(zip(heading, cells, strict=False))
