@@ -30,10 +30,10 @@ def flat(labels: Labels) -> dict[str, list[tuple[float, str]]]:
         "file\tlabel\tsplit\na.wav\t1.4\ttrain\nb.wav\t-2\ttest\n",
         "file,start,end,label,split\na.wav,,,1.4,train\n,,,,\n\nb.wav,,,-2,test\n",
         "file,start,end,label,split\na.wav,,,1.4,train \nb.wav ,,,-2,test\n\n",
-        "file,start,end,label,split\na.wav,,,1.4,train,more\nb.wav,,,-2,test,,\n",
+        "file,start,end,label,split\na.wav,,,1.4,train, \nb.wav,,,-2,test,,\n",
         "file,label,split\na,1.4,train\nv\\b.wav,-2,test\n",
     ],
-    ids=["plain", "crlf", "capitals", "semicolons", "tabs", "blank lines", "spaces", "more cells", "no ending and backslashes"],
+    ids=["plain", "crlf", "capitals", "semicolons", "tabs", "blank lines", "spaces", "empty cells beyond", "no ending and backslashes"],
 )
 def test_tables_as_they_are_saved(tmp_path, text):
     assert flat(read(tmp_path, text)) == {"a.wav": [(1.4, "train")], "b.wav": [(-2.0, "test")]}
