@@ -1,6 +1,7 @@
 """npz files that are broken, claim what they do not hold, or hold much in few bytes."""
 
 import io
+import pickle
 import struct
 import zipfile
 import zlib
@@ -12,6 +13,7 @@ import pytest
 
 from multigrain.data.readers import npz_files
 from multigrain.data.readers.npz_files import load_npy, open_npz
+from multigrain.data.safe_pickle import load
 from multigrain.errors import DataError
 
 
@@ -129,3 +131,19 @@ def test_npy_files_that_are_none(tmp_path: Path, content: bytes) -> None:
     packed(tmp_path / "b.npy", {"text.npy": npy(np.ones(2))})
     with pytest.raises(DataError, match="archive of several arrays"):
         load_npy(tmp_path / "b.npy")
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_characters_that_there_are_not(tmp_path: Path, order: str) -> None:
+    """numpy makes strings of them, of which Python's own functions fail."""
+    bad = np.array([0x41, 0x42, 0x110000, 0x43], dtype=f"{order}u4").view(f"{order}U2")
+    good = np.array(["ab", "é😀"], dtype=f"{order}U2")
+    assert open_npz(packed(tmp_path / "good.npz", {"split.npy": npy(good)}))["split"].tolist() == ["ab", "é😀"]
+    with pytest.raises(DataError, match="an array of text has the character 1114112, which there is not"):
+        open_npz(packed(tmp_path / "bad.npz", {"split.npy": npy(bad)}))
+    np.save(tmp_path / "bad.npy", bad)
+    with pytest.raises(DataError, match="which there is not"):
+        load_npy(tmp_path / "bad.npy")
+    (tmp_path / "bad.pkl").write_bytes(pickle.dumps({"train": bad}))
+    with pytest.raises(DataError, match="which there is not"):
+        load(tmp_path / "bad.pkl")

@@ -4,6 +4,7 @@ import codecs
 import math
 import mmap
 import re
+import sys
 import tempfile
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -70,6 +71,19 @@ def check_shape(shape: Any) -> int:
     return math.prod(shape)
 
 
+def check_characters(values: np.ndarray) -> np.ndarray:
+    """The array, whose text consists of characters that there are: Python fails on others at some later place, with words that say nothing.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if values.dtype.kind == "U" and values.size:
+        codes = np.ascontiguousarray(values).reshape(-1).view(values.dtype.byteorder + "u4")
+        if int(codes.max()) > sys.maxunicode:
+            raise ValueError(f"an array of text has the character {int(codes.max())}, which there is not")
+    return values
+
+
 def _array(shape: Any, dtype: np.dtype, order: Any, data: Any) -> np.ndarray:
     count = check_shape(shape)
     if dtype.hasobject:
@@ -84,7 +98,7 @@ def _array(shape: Any, dtype: np.dtype, order: Any, data: Any) -> np.ndarray:
         raise ValueError(f"an array of shape {tuple(shape)} and type {dtype} needs {count * dtype.itemsize} bytes but has {len(raw)}")
     if count == 0:
         return np.empty(shape, dtype=dtype)
-    values = np.frombuffer(raw, dtype=dtype)
+    values = check_characters(np.frombuffer(raw, dtype=dtype))
     values.flags.writeable = False
     return values.reshape(shape, order=order)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from multigrain.data.file_start import check_start
-from multigrain.data.pickle_names import CHUNK_BYTES, SPILL_BYTES, check_shape
+from multigrain.data.pickle_names import CHUNK_BYTES, SPILL_BYTES, check_characters, check_shape
 from multigrain.data.readers.base import existing
 from multigrain.errors import DataError
 
@@ -58,7 +58,7 @@ def load_npy(path: Path) -> np.ndarray:
         check_shape(values.shape)
         if values.ndim == 0:
             raise ValueError("it holds a single number without any axis")
-        return np.asarray(values)
+        return check_characters(np.asarray(values))
     except (*_ZIP_FAULTS, *_HEADER_FAULTS) as error:
         raise DataError(f"{path} cannot be read as an array of numbers: {_sentence(error)}. Save it again with numpy.save as float32.") from error
 
@@ -102,9 +102,9 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, spill
             raise ValueError(f"the array {name!r} of shape {shape} and type {dtype} does not fit the {member.file_size} bytes that it unpacks to")
         order = "F" if is_fortran else "C"
         if count * dtype.itemsize < spill_bytes:
-            return np.frombuffer(stream.read(), dtype=dtype).reshape(shape, order=order)  # type: ignore[call-overload]
+            return check_characters(np.frombuffer(stream.read(), dtype=dtype)).reshape(shape, order=order)  # type: ignore[call-overload]
         with tempfile.TemporaryFile() as file:
             while chunk := stream.read(CHUNK_BYTES):
                 file.write(chunk)
             file.flush()
-            return np.memmap(file, dtype=dtype, mode="r", shape=shape, order=order)  # type: ignore[call-overload]
+            return check_characters(np.memmap(file, dtype=dtype, mode="r", shape=shape, order=order))  # type: ignore[call-overload]
