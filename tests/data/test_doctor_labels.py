@@ -77,7 +77,9 @@ def test_numbers_of_classes_taken_for_scores(tmp_path):
     ("sign", "said"), [(1, "89% of the labels lie above the middle 0, 11% below it"), (-1, "89% of the labels lie below the middle 0, 11% above it")]
 )
 def test_scores_of_which_nearly_all_are_of_one_side(tmp_path, sign, said):
-    found = findings(tmp_path, lambda split, number: sign * (-1.5 if number % 9 == 0 else 0.5 + number % 3), sizes={"train": 27, "valid": 9, "test": 9})
+    found = findings(
+        tmp_path, lambda split, number: sign * (-1.5 if number % 9 == 0 else 0.5 + number % 3), sizes={"train": 27, "valid": 9, "test": 9}
+    )
     (finding,) = found["label_imbalance"]
     assert finding.level == "note"
     assert finding.message.startswith(said)

@@ -13,7 +13,7 @@ from multigrain.analysis.checkpoint_facts import check_extractable, check_reads_
 from multigrain.analysis.explain import WORD_METHOD, Explanation, explain, plan_of
 from multigrain.analysis.links import words_attend
 from multigrain.analysis.long_text import cut_utterances
-from multigrain.analysis.result import TITLES, Analysis, Interval, TranscriptOrigin, UtteranceAnalysis, WordContribution
+from multigrain.analysis.result import TITLES, AnalysedOrigin, Analysis, Interval, UtteranceAnalysis, WordContribution
 from multigrain.analysis.strips import strips_of
 from multigrain.analysis.unread_text import beyond_notes, unreadable_notes, without_unreadable_text
 from multigrain.analysis.variants import UtteranceInput, VariantScorer, input_from_split, input_from_utterance
@@ -202,7 +202,7 @@ def _checkpoint_or_default(checkpoint: str | Path | None) -> str | Path:
 def _analysis(
     kind: Literal["video", "text", "store"],
     source: str,
-    transcript: TranscriptOrigin,
+    transcript: AnalysedOrigin,
     model: "MultimodalModel",
     checkpoint: str | Path,
     inputs: Sequence[tuple[Utterance, UtteranceInput]],

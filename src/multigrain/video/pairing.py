@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from multigrain.errors import VideoError
+from multigrain.errors import VideoError, first_few
 from multigrain.language.languages import LANGUAGES
 
 TRANSCRIPT_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".json", ".txt")
 """In the order in which they are preferred where a folder has several for one video."""
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]{2,8})*", re.IGNORECASE)
 _KINDS = frozenset({"forced", "sdh", "cc", "hi", "default", "auto", "orig", "subtitles", "transcript", "captions"})
-_MOST_LISTED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,5 +136,4 @@ def _chosen(video: Path, candidates: Sequence[_Candidate], language: str | None)
 
 
 def _listed(paths: Sequence[Path]) -> str:
-    shown = ", ".join("/".join(path.parts[-2:]) for path in paths[:_MOST_LISTED])
-    return f"{len(paths)} ({shown}{', ...' if len(paths) > _MOST_LISTED else ''})"
+    return f"{len(paths)} ({first_few(['/'.join(path.parts[-2:]) for path in paths])})"
