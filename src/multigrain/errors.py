@@ -4,6 +4,8 @@ The command line prints any `MultigrainError` as one paragraph and exits with co
 what is wrong, where, what was expected, what was found, and what to do next.
 """
 
+from collections.abc import Sequence
+
 
 class MultigrainError(Exception):
     """Base of every error that a user of multigrain can cause and mend."""
@@ -53,6 +55,16 @@ def require(is_right: bool, key: str, value: object, expected: str) -> None:
     """
     if not is_right:
         raise RecipeError(f"{key} is {value!r}; expected {expected}.")
+
+
+def first_few(names: Sequence[str], most: int = 5) -> str:
+    """The first few names, and how many more there are.
+
+    >>> first_few(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def nearest(name: str, choices: list[str]) -> str:

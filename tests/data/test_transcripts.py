@@ -6,6 +6,7 @@ import pytest
 
 from multigrain.data.convert import convert
 from multigrain.data.doctor import examine
+from multigrain.data.language_split import words_of
 from multigrain.data.readers import ReadOptions
 from multigrain.data.store import Store
 from multigrain.errors import DataError, MultigrainError
@@ -103,3 +104,62 @@ def test_mosi_transcripts_with_the_sdks_folds(shared_data, tmp_path):
     store = Store.open(convert("transcripts", shared_data / "mosi_utterance" / "meta.csv", tmp_path / "mosi.store", options))
     assert {name: len(split) for name, split in store.splits.items()} == {"train": 1284, "valid": 229, "test": 686}
     assert {name: len(set(split.groups)) for name, split in store.splits.items()} == {"train": 52, "valid": 10, "test": 31}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", "text,label,split,start,end\nit’s good,1.5,train,62.5,3661\nbad,-2,dev,,\n"),
+        ("t.csv", "\ufeffText;Label;Split;Start;End\n\nit’s good;1,5;train;0:01:02,500;01:01:01\nbad;-2;dev;;\n"),
+        ("t.tsv", "text\tlabel\tsplit\tstart\tend\nit’s  good\t1,5\tTrain\t1:02.5\t1:01:01\nbad\t-2\tdev\t\t\n"),
+        ("t.csv", "label;split;text;start;end;more\r\n1.5;train;it’s good;62.5;3661;x;\r\n-2;dev;bad\r\n"),
+    ],
+    ids=["commas", "semicolons, decimal commas, clock times, capitals and empty lines", "tabs", "crlf, longer and shorter lines"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_tables_as_they_are_saved(tmp_path, name, content, encoding):
+    path = tmp_path / name
+    path.write_bytes(content.encode("utf-8") if encoding == "utf-8" else content.removeprefix("\ufeff").encode("cp1252"))
+    store = Store.open(convert("transcripts", path, tmp_path / "t.store", ReadOptions(splits=("train", "valid"))))
+    train = store.split("train").records[0]
+    assert (train["text"], train["words"]) == ("it’s good", ["it’s", "good"])
+    assert (train["start_seconds"], train["end_seconds"]) == (62.5, 3661.0)
+    assert [split.labels.tolist() for split in store.splits.values()] == [[[1.5]], [[-2.0]]]
+    text = content.removeprefix("\ufeff").replace("\r\n", "\n")
+    line = 1 + text[: text.index("’")].count("\n")
+    notes = [note for note in store.manifest["extra"].get("notes", []) if "Windows-1252" in note]
+    said = f"{name} is not in UTF-8 (line {line}); it was read as Windows-1252. If its names look wrong, save it as UTF-8."
+    assert notes == ([] if encoding == "utf-8" else [said])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"text,label,split\ngood,1,train\n\x81,1,train\n", r"line 3: byte 30 is not UTF-8"),
+        (b"text,label,split,start\ngood,1,train,soon\n", r"line 2: start is 'soon'; expected seconds, such as 12.5, or 00:01:12.5"),
+        (b"text,label,split,start\ngood,1,train,-1\n", r"line 2: start is '-1'"),
+        (b"text;label;split\n\ngood;eins;train\n", r"line 3: the label 'eins' is not a number"),
+        (b"text,label,split\n\0,1,train\n", r"holds zero bytes"),
+        (b"", r"is empty"),
+    ],
+)
+def test_what_cannot_be_read_is_said_with_its_line(tmp_path, content, message):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        convert("transcripts", tmp_path / "t.csv", tmp_path / "t.store", ReadOptions(splits=("train",)))
+
+
+def test_words_of_scripts_without_spaces(tmp_path):
+    (tmp_path / "t.csv").write_text("text,label,split\n我讨厌这部电影。,-1,train\nI like 北京烤鸭,1,train\n", encoding="utf-8")
+    store = Store.open(convert("transcripts", tmp_path / "t.csv", tmp_path / "t.store", ReadOptions(splits=("train",))))
+    chinese, mixed = store.split("train").records
+    assert (chinese["words"], chinese["text"]) == (["我", "讨厌", "这", "部", "电影。"], "我讨厌这部电影。")
+    assert mixed["words"][:3] == ["I", "like", "北京"]
+    assert store.split("train").lengths("text").tolist() == [5, len(mixed["words"])]
+
+
+def test_a_record_without_words_has_those_of_its_text():
+    assert words_of({"text": "我讨厌电影。"}) == ["我", "讨厌", "电影。"]
+    assert words_of({"text": "so  it is", "words": None}) == ["so", "it", "is"]
+    assert words_of({"text": "我讨厌", "words": ["我讨厌"]}) == ["我讨厌"]
+    assert words_of({"text": None}) == []

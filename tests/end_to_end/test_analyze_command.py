@@ -14,6 +14,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation"))
 from small_runs import write_run, write_store
 
+from made_clips import spoken_like, write_tracks
 from multigrain.analysis.result import Analysis
 from multigrain.cli import main
 from multigrain.data.store import Store
@@ -74,11 +75,21 @@ def test_a_text_from_the_input(checkpoint: Path, tmp_path: Path, monkeypatch: py
         (["--text", "x", "--transcript", "a.srt"], "--transcript a.srt is given with --text"),
         (["--text", " "], "no words"),
         (["a.mp4", "--checkpoint", "/nowhere/at/all"], "There is no video at"),
+        (["--text", "good", "--audio-track", "2"], "--audio-track 2 is given with --text, which has no sound"),
     ],
 )
 def test_what_a_user_can_get_wrong(arguments: list[str], message: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = arguments if "--checkpoint" in arguments else [*arguments, "--checkpoint", str(checkpoint)]
     assert message in refused(capsys, "analyze", *given)
+
+
+def test_the_track_of_sound_that_is_asked_for(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_tracks(tmp_path / "dubbed.mka", [(spoken_like(1.2)[None], "eng"), (spoken_like(1.2)[None], "ger")])
+    given = ["analyze", str(path), "--checkpoint", str(checkpoint), "--audio-track"]
+    assert main([*given, "de", "--json", str(tmp_path / "a.json")]) == 0
+    capsys.readouterr()
+    assert "The file has 2 tracks of sound: 1 (eng), 2 (ger); 2 was used." in Analysis.read_json(tmp_path / "a.json").notes
+    assert "has no track of sound 'fr'; it has 1 (eng), 2 (ger)" in refused(capsys, *given, "fr")
 
 
 def test_a_result_that_cannot_be_written(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,6 +83,47 @@ def test_seeds_go_into_folders_of_their_own_and_are_summed_up(place, capsys):
 
 
 @pytest.mark.parametrize(
+    ("accelerator", "reason"),
+    [("gpu", r"no GPU can be used here: (this torch was built without CUDA|the driver shows none)"), ("mps", r"has no Apple GPU")],
+)
+def test_a_device_that_is_not_there_leaves_no_run(place, capsys, monkeypatch, accelerator, reason):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    message = fails_in_one_line(capsys, "train", "tiny.yaml", f"training.accelerator={accelerator}")
+    assert re.search(rf"training.accelerator is '{accelerator}', but .*{reason}.*Set it to auto or cpu", message)
+    assert sorted(path.name for path in place.iterdir()) == ["tiny.store", "tiny.yaml"]
+
+
+def test_more_devices_than_there_are_leave_no_run(place, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    message = fails_in_one_line(capsys, "train", "tiny.yaml", "training.accelerator=gpu", "training.devices=2")
+    assert "training.devices is 2, but there is 1 GPU here" in message
+    assert not (place / "runs").exists()
+
+
+def test_resuming_what_has_no_saved_state_says_that_it_begins_anew(place, capsys, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("multigrain.training.train.fit", interrupted)
+        assert main(["train", "tiny.yaml"]) == 130
+    assert "multigrain train --resume runs/tiny" in capsys.readouterr().err
+    assert not (place / "runs" / "tiny" / "checkpoints" / "last").exists()
+    assert main(["train", "--resume", "runs/tiny"]) == 0
+    assert "runs/tiny holds no saved state, since no epoch was finished: it begins anew." in capsys.readouterr().err
+    assert json.loads((place / "runs" / "tiny" / "run.json").read_text())["status"] == "completed"
+
+
+def test_resuming_where_there_is_no_run_says_that_it_begins_anew(place, capsys):
+    assert main(["train", "tiny.yaml", "--resume"]) == 0
+    assert "There is no run at runs/tiny to resume: it begins anew." in capsys.readouterr().err
+    assert main(["train", "tiny.yaml", "--resume"]) == 0
+    assert "anew" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nowhere"], r"There is no recipe 'nowhere': it is neither a file nor one of the package's recipes"),

@@ -94,6 +94,11 @@ def test_it_reads_what_extraction_makes(model: LateFusion, figures: dict):
     assert list(model.features) == figures["used"]
 
 
+def test_it_names_the_language_of_its_words(model: LateFusion):
+    assert model.text_encoder is not None
+    assert model.text_encoder.reader.settings.languages == ("en",)
+
+
 def test_another_language_model_is_refused(tiny_encoder: Path):
     with pytest.raises(CheckpointError, match=r"minilm.*another one.*--text-encoder FOLDER"):
         multigrain.load(str(default_checkpoint()), text_encoder=str(tiny_encoder))

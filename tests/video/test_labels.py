@@ -77,7 +77,7 @@ def test_text_in_some_lines(tmp_path):
 
 def test_overlapping_lines_are_noted(tmp_path):
     labels = read(tmp_path, "file,start,end,label,split\na.wav,0,2,1,train\na.wav,1,2.5,0,train\n")
-    assert any("1 utterances begin before the one before them has ended: a.wav" in note for note in labels.notes)
+    assert any("1 utterance begins before the previous one has ended: a.wav" in note for note in labels.notes)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_overlapping_lines_are_noted(tmp_path):
         ("file,start,end,label,split\na.wav,0,1,nan,train", "the label is 'nan'"),
         ("file,start,end,label,split\na.wav,0,1,positive,train", "--label-value positive=NUMBER"),
         ("file,start,end,label,split\na.wav,-1,1,0,train", "start is '-1'; expected seconds, such as 12.5, or 00:01:12.5"),
-        ("file,start,end,label,split\na.wav,0,1,5,train", "1 labels are outside the range -3 to 3, the first 5.*--range"),
+        ("file,start,end,label,split\na.wav,0,1,5,train", "1 label is outside the range -3 to 3, the first 5.*--range"),
         ("file,start,end,label,split\na.wav,0,1,1,train\na.wav,0,1,2,train", "2 lines label the same part of a.wav, from 0 s to 1 s"),
         ("file,start,end,label,split\n,0,1,1,train", "no file is named"),
     ],
@@ -151,7 +151,7 @@ def test_the_table_of_sims_and_of_mmsas_mosi_and_mosei(tmp_path, label, expected
     assert [labels.lines[video][0].split for video in videos[:3]] == ["train", "valid", "test"]
     assert labels.lines[videos[0]][0].group == "video_0001"
     assert labels.label_range == expected
-    assert any("1 of the 4 videos have no line" in note for note in labels.notes)
+    assert any("1 of the 4 videos has no line" in note for note in labels.notes)
 
 
 def test_clip_names_that_repeat_need_more_of_their_path(tmp_path):

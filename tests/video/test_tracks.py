@@ -8,31 +8,11 @@ import av
 import numpy as np
 import pytest
 
-from made_clips import inspected, spoken_like, tone
+from made_clips import inspected, spoken_like, tone, write_tracks
 from multigrain.errors import VideoError
 from multigrain.video.extract import extract_video
 from multigrain.video.limits import Limits
 from multigrain.video.media import FORMATS, SUFFIXES, inspect_media, sound_blocks
-
-
-def write_tracks(path: Path, tracks: list[tuple[np.ndarray, str | None]], rate: int = 16_000, codec: str = "pcm_s16le") -> Path:
-    """A file with several tracks of sound, (channels, samples) in -1..1 each, and their languages."""
-    with av.open(str(path), "w") as container:
-        streams = []
-        for samples, language in tracks:
-            stream = container.add_stream(codec, rate=rate, layout="stereo" if len(samples) == 2 else "mono")
-            if language is not None:
-                stream.metadata["language"] = language
-            streams.append(stream)
-        for stream, (samples, _) in zip(streams, tracks, strict=True):
-            packed = np.round(samples * 32767).astype(np.int16).T.reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(packed), format="s16", layout=stream.layout)
-            frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
-            resampler = av.AudioResampler(stream.codec_context.format, stream.layout, rate, frame_size=stream.codec_context.frame_size or 1024)
-            for piece in [*resampler.resample(frame), *resampler.resample(None)]:
-                container.mux(stream.encode(piece))
-            container.mux(stream.encode(None))
-    return path
 
 
 def heard(path: Path, audio_track: str | None = None) -> np.ndarray:

@@ -13,7 +13,7 @@ from multigrain.analysis.checkpoint_facts import check_extractable, check_reads_
 from multigrain.analysis.explain import WORD_METHOD, Explanation, explain, plan_of
 from multigrain.analysis.links import words_attend
 from multigrain.analysis.long_text import cut_utterances
-from multigrain.analysis.result import TITLES, Analysis, Interval, TranscriptOrigin, UtteranceAnalysis, WordContribution
+from multigrain.analysis.result import TITLES, AnalysedOrigin, Analysis, Interval, UtteranceAnalysis, WordContribution
 from multigrain.analysis.strips import strips_of
 from multigrain.analysis.unread_text import beyond_notes, unreadable_notes, without_unreadable_text
 from multigrain.analysis.variants import UtteranceInput, VariantScorer, input_from_split, input_from_utterance
@@ -50,6 +50,7 @@ def analyze(
     recognizer: str = "none",
     progress: Progress | None = None,
     limits: "Limits | None" = None,
+    audio_track: str | None = None,
 ) -> Analysis:
     """What a model says of a video, utterance by utterance, and why.
 
@@ -60,6 +61,7 @@ def analyze(
         recognizer: `none`, `pocketsphinx` or `whisper:MODEL`; used where there is no transcript.
         progress: is told how far it is.
         limits: on the size, length and pictures of the video.
+        audio_track: the track of sound by its number from 1 on or its language; by default the one that players take, if it is not silent.
 
     Raises:
         CheckpointError: the model reads features that cannot be extracted from a video.
@@ -69,11 +71,11 @@ def analyze(
     from multigrain.video.limits import Limits
 
     limits = limits or Limits()
-    check_video(video, transcript=transcript, recognizer=recognizer, limits=limits)  # refused before a model is loaded for it
+    check_video(video, transcript=transcript, recognizer=recognizer, limits=limits, audio_track=audio_track)  # refused before a model is loaded
     where = _checkpoint_or_default(checkpoint)
     model = load(str(where))
     check_extractable(model, where)
-    extracted = extract_video(video, transcript=transcript, recognizer=recognizer, limits=limits, progress=progress)
+    extracted = extract_video(video, transcript=transcript, recognizer=recognizer, limits=limits, progress=progress, audio_track=audio_track)
     return analyze_extracted(extracted, source=Path(video).name, model=model, checkpoint=where, progress=progress)
 
 
@@ -202,7 +204,7 @@ def _checkpoint_or_default(checkpoint: str | Path | None) -> str | Path:
 def _analysis(
     kind: Literal["video", "text", "store"],
     source: str,
-    transcript: TranscriptOrigin,
+    transcript: AnalysedOrigin,
     model: "MultimodalModel",
     checkpoint: str | Path,
     inputs: Sequence[tuple[Utterance, UtteranceInput]],

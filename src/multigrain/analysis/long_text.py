@@ -7,11 +7,8 @@ from itertools import pairwise
 import numpy as np
 
 from multigrain.language.reader import TextReader
-from multigrain.language.words import join_words
+from multigrain.language.words import ends_sentence, join_words
 from multigrain.schema import StepTimes, Utterance
-
-_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "؟", "۔", "।")
-_CLOSING = "\"')”’」』）"
 
 
 def parts_that_fit(reader: TextReader, words: Sequence[str]) -> list[tuple[int, int]]:
@@ -22,7 +19,7 @@ def parts_that_fit(reader: TextReader, words: Sequence[str]) -> list[tuple[int, 
     most, count = reader.settings.max_tokens, _counter(reader, words)
     if count(0, len(words)) <= most:
         return [(0, len(words))]
-    ends = [place for place in range(1, len(words)) if words[place - 1].rstrip(_CLOSING).endswith(_SENTENCE_ENDS)]
+    ends = [place for place in range(1, len(words)) if ends_sentence(words[place - 1])]
     return [part for first, last in pairwise([0, *ends, len(words)]) for part in _halved(first, last, most, count)]
 
 

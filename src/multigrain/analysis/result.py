@@ -14,10 +14,12 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from multigrain.errors import DataError
 from multigrain.schema import Task
+from multigrain.video.segment import TranscriptOrigin
 
 FORMAT_VERSION = 1
 
-TranscriptOrigin = Literal["subtitles", "text", "words", "recognised", "store", "none"]
+AnalysedOrigin = Literal[TranscriptOrigin, "store"]
+"""Where the words come from: as in a video, or out of a store."""
 LinkMethod = Literal["attention", "interaction"]
 TITLES: Mapping[str, str] = {"text": "text", "audio": "voice", "vision": "face"}
 """What each modality is called where it is shown."""
@@ -306,7 +308,7 @@ class Analysis:
     checkpoint: CheckpointFacts
     utterances: tuple[UtteranceAnalysis, ...]
     duration_seconds: float | None = None
-    transcript: TranscriptOrigin = "none"
+    transcript: AnalysedOrigin = "none"
     is_transcript_reliable: bool = True
     word_method: str = ""
     notes: tuple[str, ...] = ()

@@ -55,7 +55,8 @@ def beyond_notes(inputs: Sequence[UtteranceInput], unread: Sequence[Mapping[str,
     long = [count for count in beyond if count > 0]
     if not long:
         return []
-    return [f"{_utterances(len(long), len(inputs))}: the last {sum(long)} words are beyond what the language model takes, and were not read."]
+    which = "the last word is" if sum(long) == 1 else f"the last {sum(long)} words are"
+    return [f"{_utterances(len(long), len(inputs))}: {which} beyond what the language model takes, and not read."]
 
 
 def _utterances(count: int, total: int) -> str:

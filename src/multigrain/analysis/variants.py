@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from multigrain.evaluation.missing_frames import keep_steps, keep_tokens
 from multigrain.language.encoder import TextEncoder
 from multigrain.language.pieces import NO_WORD
+from multigrain.language.words import cut_words
 from multigrain.schema import Batch, FeatureSpec, ModalitySequence, StepTimes, Utterance
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def input_from_split(model: "MultimodalModel", split: "BatchableSplit", index: i
 
 def input_from_utterance(model: "MultimodalModel", utterance: Utterance) -> UtteranceInput:
     """An utterance of a video: its transcript through the model's language model, its voice and face as they were extracted."""
-    words = utterance.words if utterance.words is not None else tuple((utterance.text or "").split())
+    words = utterance.words if utterance.words is not None else tuple(cut_words(utterance.text or ""))
     sequences: dict[str, ModalitySequence | None] = {}
     tokens, word_of_step = None, np.zeros(0, np.int64)
     if "text" in model.features and model.text_encoder is not None:

@@ -2,12 +2,15 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from multigrain import __version__
 from multigrain.errors import MultigrainError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
 
@@ -45,12 +48,18 @@ def visible(text: str) -> str:
     return "".join(character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text)
 
 
+def stderr_console() -> "Console":
+    """A console for notes and progress, which are printed on one and the same, so that notes stand above a running bar and not over it."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
 def print_problem(message: str) -> None:
     """Prints one paragraph to stderr, wrapped where stderr is a terminal and in one line elsewhere."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=True)
+    console = stderr_console()
     console.print(Text(visible(message)), soft_wrap=not console.is_terminal)
 
 

@@ -34,6 +34,7 @@ def analyze(
     transcript: Annotated[Path | None, typer.Option(help="What is said: .srt, .vtt, .ass, .txt, or .json with word times.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Run folder, checkpoint folder or hub id; by default the one that is included.")] = None,
     recognizer: Annotated[str, typer.Option(help="Without a transcript: none, pocketsphinx (unreliable) or whisper:MODEL.")] = "none",
+    audio_track: Annotated[str | None, typer.Option(metavar="N|LANGUAGE", help="The track of sound, by number from 1 on or language.")] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a report with the video, its timeline and the evidence.")] = None,
     media: Annotated[
         str, typer.Option(help="The video in the report: embed, link, none, or auto (embedded up to 16 MB, as a copy if browsers cannot play it).")
@@ -51,7 +52,9 @@ def analyze(
         raise DataError(f"--media is {media!r}; expected one of {', '.join(MEDIA)}.")
     if media != "auto" and report is None:
         raise DataError(f"--media {media} is given without --report, whose video it is about. Add --report FILE.html, or leave --media out.")
-    found = _of_text(text, transcript, checkpoint) if video is None else _of_video(video, transcript, checkpoint, recognizer)
+    if video is None and audio_track is not None:
+        raise DataError(f"--audio-track {audio_track} is given with --text, which has no sound. Leave one of them out.")
+    found = _of_text(text, transcript, checkpoint) if video is None else _of_video(video, transcript, checkpoint, recognizer, audio_track)
     _print(found)
     _write(found, video, report, media, json, csv)
 
@@ -64,11 +67,11 @@ def _of_text(text: str | None, transcript: Path | None, checkpoint: str | None) 
     return analyze_text(sys.stdin.read() if text == "-" else text or "", checkpoint=checkpoint)
 
 
-def _of_video(video: Path, transcript: Path | None, checkpoint: str | None, recognizer: str) -> "Analysis":
+def _of_video(video: Path, transcript: Path | None, checkpoint: str | None, recognizer: str, audio_track: str | None) -> "Analysis":
     from multigrain.analysis.analyze import analyze as analyze_video
 
     with quiet_libraries(), _progress_bar() as progress:
-        return analyze_video(video, transcript=transcript, checkpoint=checkpoint, recognizer=recognizer, progress=progress)
+        return analyze_video(video, transcript=transcript, checkpoint=checkpoint, recognizer=recognizer, progress=progress, audio_track=audio_track)
 
 
 def _print(found: "Analysis") -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from multigrain.cli import stderr_console
 from multigrain.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -245,10 +246,8 @@ def _write_page(path: Path, page: str) -> None:
 
 @cache
 def _console() -> "Console":
-    """The one console for stderr, so that notes are printed above a running progress bar and not over it."""
-    from rich.console import Console
-
-    return Console(stderr=True)
+    """The one console of a command, so that notes are printed above a running progress bar and not over it."""
+    return stderr_console()
 
 
 @contextmanager

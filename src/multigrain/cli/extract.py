@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from multigrain.cli import visible
-from multigrain.errors import VideoError
+from multigrain.cli import stderr_console, visible
+from multigrain.errors import VideoError, first_few
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from multigrain.video.pairing import Pairing
 
 SOME_FAILED = 1
-_NAMED = 5
 _SHARES = {"face": "face_share", "voice": "voice_share"}
 GROUPS = ("video", "speaker")
 
@@ -69,7 +68,7 @@ def extract(
         raise VideoError(f"--range {label_range[0]:g} {label_range[1]:g}: expected the lowest label and then the highest, such as --range -3 3.")
     if group not in GROUPS:
         raise VideoError(f"--group is {group!r}; expected {' or '.join(GROUPS)}.")
-    console = _console()
+    console = stderr_console()
     files = _files(videos, transcript, console)
     pairing = _transcripts(transcript, files, videos, language)
     chosen = None
@@ -121,6 +120,7 @@ def _files(given: Sequence[Path], transcript: Path | None, console: "Console") -
     """The named files, and those of the named folders by their endings; what of a folder is not taken is counted and named."""
     from multigrain.video.media import SUFFIXES
     from multigrain.video.pairing import TRANSCRIPT_SUFFIXES
+    from multigrain.video.spoken import counted
 
     files: list[Path] = []
     others: list[Path] = []
@@ -135,10 +135,11 @@ def _files(given: Sequence[Path], transcript: Path | None, console: "Console") -
         others += [file for file in every if file not in set(inside) and file.suffix.lower() not in kept]
     if others:
         counts = Counter(file.suffix.lower() or "no ending" for file in others)
+        endings = ", ".join(f"{ending} {count}" for ending, count in counts.items())
         console.print(
             _note(
-                f"{len(others)} files of the folders were left out for their endings ({', '.join(f'{end} {n}' for end, n in counts.items())}): "
-                f"{_some([file.name for file in others])}. A file that is named itself may have any ending."
+                f"{counted(len(others), 'file', 'files')} of the folders left out by ending ({endings}): "
+                f"{first_few([file.name for file in others])}. A file that is named itself may have any ending."
             ),
             soft_wrap=not console.is_terminal,
         )
@@ -165,12 +166,6 @@ def _transcripts(given: Path | None, videos: Sequence[Path], named: Sequence[Pat
     if not pairing.found:
         raise VideoError(f"The folder {given} holds no transcript for any of the {len(videos)} videos. Expected such as {videos[0].stem}.srt.")
     return pairing
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console(stderr=True)
 
 
 @contextmanager
@@ -201,20 +196,23 @@ def _bars(console: "Console", num_videos: int) -> Iterator[tuple[Any, Any]]:
 def _print_summary(made: "Extraction", console: "Console") -> None:
     from rich.text import Text
 
+    from multigrain.video.spoken import counted
+
     for facts in made.videos:
         shares = [f"{name} {'none' if facts.get(key) is None else f'{100 * facts[key]:.0f} %'}" for name, key in _SHARES.items()]
         origin = facts["transcript_origin"] + ("" if facts["is_transcript_reliable"] else ", unreliable")
-        counted = "1 utterance" if facts["utterances"] == 1 else f"{facts['utterances']} utterances"
-        typer.echo(visible(f"{facts['file']}: {facts['duration_seconds']:.1f} s, {counted}, {', '.join(shares)}, words from {origin}"))
+        found = counted(facts["utterances"], "utterance", "utterances")
+        typer.echo(visible(f"{facts['file']}: {facts['duration_seconds']:.1f} s, {found}, {', '.join(shares)}, words from {origin}"))
     for text, names in _grouped_notes(made.videos):
-        where = f" ({names[0]})" if len(names) == 1 else f" (and so for {len(names)} files: {_some(names)})"
+        where = f" ({names[0]})" if len(names) == 1 else f" (and so for {len(names)} files: {first_few(names)})"
         typer.echo(visible(f"Note: {text}{where if len(made.videos) > 1 else ''}"))
     for failure in made.failures:
         console.print(Text(visible(f"FAILED {failure.video}: {failure.reason}")), soft_wrap=not console.is_terminal)
     counts = f"{len(made.videos)} of {len(made.videos) + len(made.failures)} videos"
     if made.store is not None:
         reused = f" ({made.num_reused} of them done before)" if made.num_reused else ""
-        typer.echo(f"{made.store}: {made.num_utterances} utterances of {counts}{reused}. Examine it: multigrain data doctor {made.store}")
+        utterances = counted(made.num_utterances, "utterance", "utterances")
+        typer.echo(f"{made.store}: {utterances} of {counts}{reused}. Examine it: multigrain data doctor {made.store}")
     if made.parts is not None and made.store is not None:
         console.print(
             Text(f"What is done is kept in {made.parts}: mend the failed videos and run again with --resume --overwrite, or delete that folder."),
@@ -230,10 +228,6 @@ def _grouped_notes(videos: "Sequence[dict[str, Any]]") -> list[tuple[str, list[s
             kind = re.sub(r"'[^']*'|\d+(?:[.,]\d+)*", "#", note)
             found.setdefault(kind, (note, []))[1].append(facts["file"])
     return list(found.values())
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _note(text: str) -> "Text":

@@ -8,6 +8,7 @@ import numpy as np
 from multigrain.data.doctor_scan import Outliers, ValueScan
 from multigrain.data.doctor_summary import Finding, ModalitySummary, zero_steps_of_utterances
 from multigrain.data.store import Split, Store
+from multigrain.errors import first_few
 from multigrain.schema import SPLITS, Task
 
 NUM_NAMED = 5
@@ -38,7 +39,7 @@ def check_splits(store: Store) -> Iterator[Finding]:
         yield Finding(
             "problem",
             "id_twice",
-            f"{counted(len(twice), 'id')} more than once: {named(twice)}. Predictions are matched by id; rename or remove the duplicates.",
+            f"{counted(len(twice), 'id')} more than once: {first_few(twice)}. Predictions are matched by id; rename or remove the duplicates.",
         )
 
 
@@ -49,7 +50,7 @@ def check_groups(store: Store) -> Iterator[Finding]:
         yield Finding(
             "note",
             "groups_unknown",
-            f"The utterances of {named(unknown)} have no group (video or speaker), so that nobody can tell whether a video is in "
+            f"The utterances of {first_few(unknown)} have no group (video or speaker), so that nobody can tell whether a video is in "
             "two splits. Convert the data set with groups if they are known.",
         )
     present = list(store.splits)
@@ -64,7 +65,7 @@ def check_groups(store: Store) -> Iterator[Finding]:
                     "group_in_two_splits",
                     f"{counted(len(shared), 'group')} (video or speaker) in two splits: both in {first!r} "
                     f"({counted(counts[0], 'utterance')}) and in {second!r} "
-                    f"({counts[1]}): {named(shared)}. A model recognises the speaker or the topic, and its score is too good. "
+                    f"({counts[1]}): {first_few(shared)}. A model recognises the speaker or the topic, and its score is too good. "
                     "Move each group to one split.",
                 )
 
@@ -83,7 +84,7 @@ def check_labels(store: Store) -> Iterator[Finding]:
             yield Finding(
                 "problem",
                 "label_not_finite",
-                f"{counted(int(bad.sum()), 'label')} of {name!r} NaN or infinite: {named(ids)}. Remove these utterances or mend the labels.",
+                f"{counted(int(bad.sum()), 'label')} of {name!r} NaN or infinite: {first_few(ids)}. Remove these utterances or mend the labels.",
             )
         values = labels[~bad]
         if len(values):
@@ -124,7 +125,7 @@ def _check_constant_labels(task: Task, name: str, values: np.ndarray) -> Iterato
         yield Finding(
             "problem",
             "label_constant",
-            f"All {len(values)} utterances of {name!r} have the same label: {named(constant)}. Nothing can be learned from it, and "
+            f"All {len(values)} utterances of {name!r} have the same label: {first_few(constant)}. Nothing can be learned from it, and "
             "correlation and F1 mean nothing. Check which column the labels were read from, and how the splits were made.",
         )
 
@@ -139,7 +140,7 @@ def check_presence(modality: str, summaries: dict[str, ModalitySummary]) -> Iter
         yield Finding(
             "problem" if elsewhere else "note",
             "modality_missing",
-            f"No utterance of {named(empty)} has {modality}"
+            f"No utterance of {first_few(empty)} has {modality}"
             + (", though other splits have it. Models trained with it meet what they never saw; " if elsewhere else ". ")
             + "convert the data set with these features, or leave the modality out with the recipe.",
         )
@@ -186,7 +187,7 @@ def check_values(split: Split, modality: str, scan: ValueScan, summary: Modality
             "note",
             "utterance_all_zero",
             f"{counted(summary.zero_utterances, 'utterance')} of {split.name!r} with {modality} that is 0 throughout, "
-            f"such as {named([split.ids[row] for row in rows])}. "
+            f"such as {first_few([split.ids[row] for row in rows])}. "
             "If the modality is absent there, leave it out when converting, so that models know.",
         )
     if scan.outliers:
@@ -199,12 +200,14 @@ def _describe_outliers(outliers: tuple[Outliers, ...], where: str) -> str:
     parts = []
     if far:
         examples = [f"{one.feature} ({one.extreme:.4g}, {one.deviations:.0f} standard deviations)" for one in far]
-        parts.append(f"{counted(len(far), 'feature')} of {where} with values more than 20 standard deviations from their mean: {named(examples)}.")
+        parts.append(
+            f"{counted(len(far), 'feature')} of {where} with values more than 20 standard deviations from their mean: {first_few(examples)}."
+        )
     if stand_ins:
         count = sum(one.count for one in stand_ins)
         parts.append(
             f"{counted(count, 'value')} of {where} exactly 255 or -255, as extractors write where they have nothing to say "
-            f"(feature {named([str(one.feature) for one in stand_ins])})."
+            f"(feature {first_few([str(one.feature) for one in stand_ins])})."
         )
     return " ".join(parts) + " They dominate sums and gradients: normalise and clip the inputs in the recipe, or mend the features."
 
@@ -227,7 +230,7 @@ def check_constant_features(name: str, modality: str, scan: ValueScan) -> Iterat
                 "note",
                 "feature_constant",
                 f"{len(features)} of the {dim} features of {modality} {kind} in {name!r}: feature "
-                f"{named([str(feature) for feature in features])}. "
+                f"{first_few([str(feature) for feature in features])}. "
                 "They carry nothing there; check the extractor, or leave them out.",
             )
 
@@ -280,14 +283,14 @@ def check_copies(store: Store) -> Iterator[Finding]:
         yield Finding(
             "problem",
             "copies_across_splits",
-            f"{counted(len(pairs), 'utterance')} of {name!r} with the same features, value for value, as one of {first_name!r}: {named(pairs)}. "
+            f"{counted(len(pairs), 'utterance')} of {name!r} with the same features, value for value, as one of {first_name!r}: {first_few(pairs)}. "
             "A model has seen them before it is tested on them. Remove the copies from one of the splits.",
         )
     for place, pairs in within.items():
         yield Finding(
             "note",
             "copies",
-            f"{counted(len(pairs), 'utterance')} {place} with the same features as another: {named(pairs)}. "
+            f"{counted(len(pairs), 'utterance')} {place} with the same features as another: {first_few(pairs)}. "
             "Remove the copies if they are the same clip.",
         )
 
@@ -336,9 +339,3 @@ def utterance_at(split: Split, modality: str, step: int) -> str:
 def counted(number: int, noun: str) -> str:
     """A number with its noun: "1 label", "2 labels"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def named(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    shown = ", ".join(names[:NUM_NAMED])
-    return shown if len(names) <= NUM_NAMED else f"{shown} and {len(names) - NUM_NAMED} more"

@@ -51,25 +51,27 @@ def check_label_use(store: Store) -> Iterator[Finding]:
 
 def _check_middle(task: Task, labels: np.ndarray) -> Iterator[Finding]:
     middle = (task.minimum + task.maximum) / 2
-    below, above = float((labels < middle).mean()), float((labels > middle).mean())
+    shares = {"below": float((labels < middle).mean()), "above": float((labels > middle).mean())}
     if np.ptp(labels) == 0:
         return
-    for share, side, other in ((below, "below", "above"), (above, "above", "below")):
-        if share == 0:
-            yield Finding(
-                "problem",
-                "label_one_sided",
-                f"No label lies {side} the middle {middle:g} of the range {task.minimum:g}..{task.maximum:g}; all {len(labels)} lie in "
-                f"{labels.min():g}..{labels.max():g}. Either the range is another (convert with --range {np.floor(labels.min()):g} "
-                f"{np.ceil(labels.max()):g}), or the labels are of another kind. Accuracies and F1 of two sides would be of one.",
-            )
-            return
-        if share > MANY:
+    empty = next((side for side, share in shares.items() if share == 0), None)
+    if empty is not None:
+        low, high = int(np.floor(labels.min())), int(np.ceil(labels.max()))
+        yield Finding(
+            "problem",
+            "label_one_sided",
+            f"No label lies {empty} the middle {middle:g} of the range {task.minimum:g}..{task.maximum:g}; all {len(labels)} lie in "
+            f"{labels.min():g}..{labels.max():g}. Either the range is another (convert with --range {low} {high}), or the labels are of another "
+            "kind. Accuracies and F1 of two sides would be of one.",
+        )
+        return
+    for side, other in (("below", "above"), ("above", "below")):
+        if shares[side] > MANY:
             yield Finding(
                 "note",
                 "label_imbalance",
-                f"{share:.0%} of the labels lie {side} the middle {middle:g}, {(below if other == 'below' else above):.0%} {other} it. A "
-                f"model that always says {side} has that accuracy; look at correlation and macro F1 beside it.",
+                f"{shares[side]:.0%} of the labels lie {side} the middle {middle:g}, {shares[other]:.0%} {other} it. A model that always says "
+                f"{side} has that accuracy; look at correlation and macro F1 beside it.",
             )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from multigrain.data.batchable import BatchableSplit
 from multigrain.data.store_format import map_tensors
 from multigrain.language.pieces import NO_WORD, TokenTable
+from multigrain.language.words import cut_words
 from multigrain.schema import MODALITIES, ModalitySequence, TokenSequence, Utterance
 
 STATES = "text/states"
@@ -20,8 +21,8 @@ STATES = "text/states"
 
 
 def words_of(record: dict[str, Any]) -> list[str]:
-    """The words of an utterance's record: those that it lists, else its transcript's; none where it has neither."""
-    return list(record["words"]) if record.get("words") else str(record.get("text") or "").split()
+    """The words of an utterance's record: those that it lists, else its transcript's, also of scripts without spaces; none where it has neither."""
+    return list(record["words"]) if record.get("words") else cut_words(str(record.get("text") or ""))
 
 
 class LanguageSplit(BatchableSplit):

@@ -16,6 +16,8 @@ _UNSPACED = (
 _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _JOINS = re.compile(f"[{_UNSPACED}\u3001-\u3003\u3008-\u3011\u3014-\u301b\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65“”‘’…]")
 _OPENING = frozenset(("Ps", "Pi"))
+_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "؟", "۔", "।")
+_CLOSING = "\"')”’」』）"
 
 
 def cut_words(text: str) -> list[str]:
@@ -39,6 +41,11 @@ def join_words(words: Sequence[str]) -> str:
     ('我讨厌电影。', 'I like 北京')
     """
     return "".join(part for gap, word in zip(gaps(words), words, strict=True) for part in (gap, word))
+
+
+def ends_sentence(text: str) -> bool:
+    """Whether a sentence ends with a word, or with the last word of a text, whatever quotation or bracket it closes."""
+    return text.rstrip(_CLOSING).endswith(_SENTENCE_ENDS)
 
 
 def gaps(words: Sequence[str]) -> list[str]:

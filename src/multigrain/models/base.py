@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from multigrain import __version__
 from multigrain.errors import CheckpointError
 from multigrain.language.encoder import TextEncoder
+from multigrain.language.words import cut_words
 from multigrain.schema import MODALITIES, Batch, FeatureSpec, ModalitySequence, ModelOutput, Task, TokenSequence
 
 CHECKPOINT_FORMAT_VERSION = 1
@@ -236,7 +237,7 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         """
         if self.text_encoder is None:
             raise CheckpointError(f"This {self.name} model reads no transcripts but vectors: it has no text encoder. Give it a Batch with vectors.")
-        table, rows = self.text_encoder.reader.pieces.split([transcript.split() for transcript in transcripts]), np.arange(len(transcripts))
+        table, rows = self.text_encoder.reader.pieces.split([cut_words(transcript) for transcript in transcripts]), np.arange(len(transcripts))
         return Batch(text=table.sequence(rows), tokens=table.tokens(rows), ids=tuple(map(str, rows)))
 
     def predict(self, batch: Batch) -> Float[Tensor, "batch label"]:

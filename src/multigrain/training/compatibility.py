@@ -147,4 +147,6 @@ def check_accelerator(training: TrainingRecipe) -> None:
         why = "this torch was built without CUDA" if torch.version.cuda is None else "the driver shows none"
         raise RecipeError(f"training.accelerator is 'gpu', but no GPU can be used here: {why}. Set it to auto or cpu, or install torch for CUDA.")
     if kind == "gpu" and torch.cuda.is_available() and training.devices > torch.cuda.device_count():
-        raise RecipeError(f"training.devices is {training.devices}, but there are {torch.cuda.device_count()} GPUs. Ask for as many as there are.")
+        count = torch.cuda.device_count()
+        there = "is 1 GPU" if count == 1 else f"are {count} GPUs"
+        raise RecipeError(f"training.devices is {training.devices}, but there {there} here. Ask for as many as there are.")

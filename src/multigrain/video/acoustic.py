@@ -19,8 +19,8 @@ from jaxtyping import Float
 
 from multigrain.schema import FeatureSpec
 from multigrain.video.parts import import_part
+from multigrain.video.sound import SAMPLE_RATE_HZ
 
-SAMPLE_RATE_HZ = 16_000
 FRAME_RATE_HZ = 100.0
 ACOUSTIC_DIM = 25
 ACOUSTIC_SPEC = FeatureSpec(dim=ACOUSTIC_DIM, extractor="opensmile-egemapsv02-lld", version="2.6", rate_hz=FRAME_RATE_HZ)

@@ -14,7 +14,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -29,13 +28,12 @@ from multigrain.video.face_tracking import FaceTracker
 from multigrain.video.limits import Limits
 from multigrain.video.media import Media, inspect_media, pictures, sound_blocks
 from multigrain.video.recognition import check_recognizer
-from multigrain.video.segment import Segment
+from multigrain.video.segment import Segment, TranscriptOrigin
 from multigrain.video.sound import Sound
 from multigrain.video.speech import SpeechDetector, Stretch
 from multigrain.video.transcript import Transcript, clean_text, read_transcript
 from multigrain.video.words import GivenSegment, Heard, find_segments
 
-TranscriptOrigin = Literal["subtitles", "text", "words", "recognised", "none"]
 Progress = Callable[[str, float], None]
 """Called with the stage and the share of it that is done, in 0..1; from more than one thread, though never at once."""
 

@@ -14,7 +14,6 @@ from jaxtyping import Float
 from multigrain.schema import FeatureSpec
 
 FRAME_RATE_HZ = 12.5
-NUM_LANDMARKS = 478
 _FACES_AT_ONCE = 64
 FACIAL_SPEC = FeatureSpec(dim=35, extractor="mediapipe-facemesh-geometry", version="0.10.21/1", rate_hz=FRAME_RATE_HZ)
 

@@ -15,15 +15,15 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from multigrain.data.readers.base import SPLIT_NAMES
-from multigrain.data.readers.csv_tables import CsvTable, read_csv_table
+from multigrain.data.readers.csv_tables import SECONDS, CsvTable, read_csv_table
 from multigrain.data.readers.transcripts import split_files
-from multigrain.errors import DataError, VideoError, nearest
+from multigrain.errors import DataError, VideoError, first_few, nearest
 from multigrain.video.label_columns import Columns, find_columns
+from multigrain.video.spoken import counted
 from multigrain.video.transcript import clean_text
 from multigrain.video.words import GivenSegment
 
 DEFAULT_RANGE = (-3.0, 3.0)
-_NAMED = 5  # lines or videos that a note names before it only counts the rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ class _TableReader:
     def line(self, row: Mapping[str, str], number: int) -> LabelledSegment:
         """What a line says."""
         where = f"{self.file}, line {number}"
-        start, end = (_seconds(self.columns.cell(row, name), name, where, self.table.has_decimal_commas) for name in ("start", "end"))
+        start, end = (self._seconds(self.columns.cell(row, name), name, where) for name in ("start", "end"))
         if end is not None and end <= (start or 0.0):
             raise VideoError(f"{where}: the utterance ends at {end:g} s and begins at {start or 0.0:g} s. Mend its times.")
         split, group = self._split(row, where), clean_text(self.columns.cell(row, "group")) or None
@@ -173,6 +173,12 @@ class _TableReader:
         """Whether the published table counts its dialogues anew in each split, as MELD does."""
         return self.columns.shape is not None and "split" not in self.columns.shape.columns
 
+    def _seconds(self, text: str, name: str, where: str) -> float | None:
+        try:
+            return self.table.seconds(text) if text else None
+        except ValueError as error:
+            raise VideoError(f"{where}: {name} is {text!r}; expected {SECONDS}, or nothing for the video's own {name}.") from error
+
     def _split(self, row: Mapping[str, str], where: str) -> str:
         split = self.columns.cell(row, "split").lower() or self.split or ""
         if split not in SPLIT_NAMES:
@@ -185,7 +191,7 @@ class _TableReader:
             if spelling in values:
                 return values[spelling]
         try:
-            label = float(text.replace(",", ".") if self.table.has_decimal_commas else text)
+            label = self.table.number(text)
         except ValueError:
             label = math.nan
         if not math.isfinite(label):
@@ -213,12 +219,6 @@ def unique_names(videos: Sequence[Path]) -> dict[Path, str]:
         depth = next((depth for depth in range(1, len(parts)) if not any(other[-depth:] == parts[-depth:] for other in others)), 0)
         names[video] = clean_text("/".join(parts[-depth:]) if depth else video.name) or "video"
     return names
-
-
-def named(entries: Sequence[str]) -> str:
-    """The first few of them, and how many more there are."""
-    more = f" and {len(entries) - _NAMED} more" if len(entries) > _NAMED else ""
-    return ", ".join(entries[:_NAMED]) + more
 
 
 def split_of_folders(video: Path) -> str | None:
@@ -265,10 +265,13 @@ def _note_missing(found: Labels, missing: list[str], path: Path, videos: Sequenc
             f"{videos[0].name if videos else 'none'}. Say what is in which column with --column file=COLUMN, or give the videos."
         )
     if missing:
-        found.notes.append(f"{len(missing)} lines of {path.name} name none of the {len(videos)} given videos and were left out: {named(missing)}.")
+        which = counted(len(missing), f"line of {path.name} names", f"lines of {path.name} name")
+        left_out = f"{'was' if len(missing) == 1 else 'were'} left out: {first_few(missing)}."
+        found.notes.append(f"{which} none of the {len(videos)} given videos and {left_out}")
     without = [video.name for video in videos if video not in found.lines]
     if without:
-        found.notes.append(f"{len(without)} of the {len(videos)} videos have no line in {path.name} and were left out: {named(without)}.")
+        has, was = ("has", "was") if len(without) == 1 else ("have", "were")
+        found.notes.append(f"{len(without)} of the {len(videos)} videos {has} no line in {path.name} and {was} left out: {first_few(without)}.")
 
 
 def _range_of(labels: Sequence[float], is_published: bool, notes: list[str]) -> tuple[float, float]:
@@ -283,8 +286,8 @@ def _check_range(found: Labels, path: Path) -> None:
     outside = [line for lines in found.lines.values() for line in lines if not low <= line.label <= high]
     if outside:
         raise VideoError(
-            f"{path}: {len(outside)} labels are outside the range {low:g} to {high:g}, the first {outside[0].label:g}. Mend them, or say which range "
-            "they have: --range LOWEST HIGHEST."
+            f"{path}: {counted(len(outside), 'label is', 'labels are')} outside the range {low:g} to {high:g}, the first {outside[0].label:g}. Mend "
+            "them, or say which range the labels have: --range LOWEST HIGHEST."
         )
 
 
@@ -301,30 +304,11 @@ def _check_twice(found: Labels, path: Path) -> None:
         overlapping += [video.name for (_, end), (start, _) in pairwise(ends) if start < end]
     if overlapping:
         found.notes.append(
-            f"{len(overlapping)} utterances begin before the one before them has ended: {named(overlapping)}. Each is cut out as it says."
+            f"{counted(len(overlapping), 'utterance begins', 'utterances begin')} before the previous one has ended: {first_few(overlapping)}. "
+            "Each is cut out as its line says."
         )
 
 
 def without_lines(labels: Mapping[Path, Sequence[LabelledSegment]], skipped: Mapping[Path, Sequence[int]]) -> dict[Path, list[LabelledSegment]]:
     """The lines but those of the given numbers."""
     return {video: [line for number, line in enumerate(lines) if number not in set(skipped.get(video, ()))] for video, lines in labels.items()}
-
-
-_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)")
-
-
-def _seconds(text: str, name: str, where: str, has_decimal_commas: bool) -> float | None:
-    """Seconds, from a number, MM:SS or HH:MM:SS with or without decimals."""
-    if not text:
-        return None
-    clock = _CLOCK.fullmatch(text)
-    if clock is not None:
-        hours, minutes, rest = clock.groups()
-        return int(hours or 0) * 3600 + int(minutes) * 60 + float(rest.replace(",", "."))
-    try:
-        seconds = float(text.replace(",", ".") if has_decimal_commas else text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise VideoError(f"{where}: {name} is {text!r}; expected seconds, such as 12.5, or 00:01:12.5, or nothing for the video's own {name}.")
-    return seconds

@@ -22,6 +22,7 @@ from multigrain.video.labels import LabelledSegment, unique_names, without_lines
 from multigrain.video.limits import Limits
 from multigrain.video.recognition import check_recognizer
 from multigrain.video.speakers import is_numbered
+from multigrain.video.spoken import counted
 from multigrain.video.words import GivenSegment
 from multigrain.video.workers import run_tasks
 
@@ -234,7 +235,8 @@ def _extract_part(task: _VideoTask, progress: Callable[[str, float], None]) -> N
     )
     if task.is_strict and found.skipped:
         raise VideoError(
-            f"{task.video}: {len(found.skipped)} of its utterances begin after its end at {found.duration_seconds:.2f} s. Mend their times."
+            f"{task.video}: {counted(len(found.skipped), 'utterance begins', 'utterances begin')} after its end at {found.duration_seconds:.2f} s. "
+            "Mend the times."
         )
     if not found.features:
         raise VideoError(f"{task.video}: neither words nor voice nor a face were found. {' '.join(found.notes)}")

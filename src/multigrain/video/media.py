@@ -14,12 +14,12 @@ from jaxtyping import Float, UInt8
 from multigrain.errors import VideoError
 from multigrain.video.limits import Limits
 from multigrain.video.parts import import_part
-from multigrain.video.tracks import best_track, choose_sound, tracks
+from multigrain.video.sound import SAMPLE_RATE_HZ
+from multigrain.video.tracks import best_track, check_sound, choose_sound, tracks
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-SAMPLE_RATE_HZ = 16_000
 FORMATS = (
     *("mov", "mp4", "m4a", "3gp", "matroska", "webm", "avi", "mpeg", "mpegts", "mpegvideo", "flv", "asf", "ogg", "m4v", "h264", "hevc"),
     *("mjpeg", "dv", "mxf", "gxf", "nut", "rm", "wtv", "dhav", "ivf", "obu", "vc1", "yuv4mpegpipe"),
@@ -165,7 +165,7 @@ def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
                     yield _one_channel(piece, layout)
                 resampler = av.AudioResampler("flt", layout, SAMPLE_RATE_HZ)
             if kind != _kind(frame):
-                _check_frame(frame, media)
+                check_sound(frame.layout.nb_channels, frame.sample_rate, media.path, media.limits)  # not always what the header said
             kind = _kind(frame)
             missing = 0 if frame.time is None else round((frame.time - origin) * SAMPLE_RATE_HZ) - count
             if missing > _GAP_SECONDS * SAMPLE_RATE_HZ:
@@ -200,16 +200,6 @@ def _sound_pieces(media: Media) -> Iterator[Float[np.ndarray, " sample"]]:
 def _one_channel(piece: Any, layout: str) -> Float[np.ndarray, " sample"]:
     samples = piece.to_ndarray()[0]
     return samples if layout == "mono" else np.float32(_MIX) * (samples[0::2] - samples[1::2])
-
-
-def _check_frame(frame: Any, media: Media) -> None:
-    """Refuses sound that turns out to be other than its header said, before it is resampled."""
-    channels, rate, limits = frame.layout.nb_channels, frame.sample_rate, media.limits
-    if channels > limits.channels or not limits.lowest_rate_hz <= rate <= limits.highest_rate_hz:
-        raise VideoError(
-            f"The sound of {media.path} has {channels} channels and {rate} samples a second midway; at most {limits.channels} channels and "
-            f"{limits.lowest_rate_hz} to {limits.highest_rate_hz} samples are allowed. Export it again."
-        )
 
 
 def _kind(frame: Any) -> tuple[str, str, int]:

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from multigrain.errors import VideoError
+from multigrain.errors import VideoError, first_few
 from multigrain.language.languages import LANGUAGES, language_code
 
 TRANSCRIPT_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".json", ".txt")
 """In the order in which they are preferred where a folder has several for one video."""
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]{2,8})*", re.IGNORECASE)
 _KINDS = frozenset({"forced", "sdh", "cc", "hi", "default", "auto", "orig", "subtitles", "transcript", "captions"})
-_MOST_LISTED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +43,8 @@ class Pairing:
         if self.other_languages:
             notes.append(f"Transcripts in other languages, not used: {_listed(self.other_languages)}.")
         if self.by_name_alone:
-            shown = [f"{'/'.join(video.parts[-2:])} with {'/'.join(self.found[video].parts[-2:])}" for video in self.by_name_alone[:_MOST_LISTED]]
-            more = ", ..." if len(self.by_name_alone) > _MOST_LISTED else ""
-            notes.append(f"Paired by name, from a folder of another name: {len(self.by_name_alone)} ({', '.join(shown)}{more}).")
+            shown = [f"{'/'.join(video.parts[-2:])} with {'/'.join(self.found[video].parts[-2:])}" for video in self.by_name_alone]
+            notes.append(f"Paired by name, from a folder of another name: {len(shown)} ({first_few(shown)}).")
         return notes
 
 
@@ -175,5 +173,4 @@ def _chosen(video: Path, candidates: Sequence[_Candidate], language: str | None)
 
 
 def _listed(paths: Sequence[Path]) -> str:
-    shown = ", ".join("/".join(path.parts[-2:]) for path in paths[:_MOST_LISTED])
-    return f"{len(paths)} ({shown}{', ...' if len(paths) > _MOST_LISTED else ''})"
+    return f"{len(paths)} ({first_few(['/'.join(path.parts[-2:]) for path in paths])})"

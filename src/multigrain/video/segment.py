@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby, pairwise
 from typing import Literal
 
-from multigrain.language.words import cut_words
+from multigrain.language.words import cut_words, ends_sentence
 from multigrain.video.alignment import WordTime
 from multigrain.video.speech import Stretch
 from multigrain.video.spoken import Cue
@@ -20,7 +20,10 @@ SILENT_SECONDS = 5.0
 _MARGIN = 0.1  # seconds that an utterance begins before its first word and ends after its last, where there is room
 _SLOPPY_SECONDS = 0.3  # subtitles that overlap by less are not two people, but times that were not set with care
 _FEWEST_ROLLING = 4
-_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "؟", "۔", "।")
+
+
+TranscriptOrigin = Literal["subtitles", "text", "words", "recognised", "none"]
+"""Where the words of a video come from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ class FoundSegments:
     """Utterances with their words, where the words come from, what the user should know, and which of the given ones begin after the end."""
 
     segments: list[Segment]
-    origin: Literal["subtitles", "text", "words", "recognised", "none"]
+    origin: TranscriptOrigin
     is_reliable: bool = True
     notes: list[str] = field(default_factory=list)
     skipped: tuple[int, ...] = ()
@@ -110,8 +113,7 @@ def segments_of_words(
 def _is_break(word: str, first: tuple[float, float], last: tuple[float, float], time: tuple[float, float]) -> bool:
     """Whether an utterance ends with a word, given the times of its first and last word and that of the next."""
     length, pause = last[1] - first[0], time[0] - last[1]
-    ends_sentence = word.rstrip("\"')”’」』）").endswith(_SENTENCE_ENDS)
-    return (length >= SHORTEST_SECONDS and (ends_sentence or pause >= PAUSE_SECONDS)) or time[1] - first[0] > LONGEST_SECONDS - 2 * _MARGIN
+    return (length >= SHORTEST_SECONDS and (ends_sentence(word) or pause >= PAUSE_SECONDS)) or time[1] - first[0] > LONGEST_SECONDS - 2 * _MARGIN
 
 
 def segments_of_cues(cues: Sequence[Cue], duration: float) -> list[Segment]:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from multigrain.errors import VideoError
 
 SAMPLE_RATE_HZ = 16_000
+"""Of all sound here, whatever a file has."""
 _BYTES = 2  # a sample on disk is a 16-bit number, as in a wav file
 
 

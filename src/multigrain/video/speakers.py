@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from multigrain.errors import first_few
+from multigrain.language.words import ends_sentence
 from multigrain.video.spoken import Turn
 from multigrain.video.text_cleaning import clean_text
 
@@ -45,7 +47,7 @@ def with_speakers(lines: Sequence[Sequence[Turn]], *, is_continued: bool) -> lis
     found: list[list[Turn]] = []
     last: Turn | None = None
     for turns in lines:
-        goes_on = last is not None and (is_continued or not last.text.rstrip("\"'”’)").endswith((".", "!", "?", "…", "。", "！", "？")))
+        goes_on = last is not None and (is_continued or not ends_sentence(last.text))
         speaker = last.speaker if last is not None and goes_on else None
         kept: list[Turn] = []
         for turn in turns:
@@ -65,9 +67,7 @@ def speaker_note(names: Iterable[str | None]) -> list[str]:
     known = list(dict.fromkeys(name for name in names if name))
     if not known:
         return []
-    more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
-    listed = ", ".join(known[:_MOST_LISTED]) + more
-    return [f"The transcript names who speaks ({listed}); the names are kept as speakers, not as words."]
+    return [f"The transcript names who speaks ({first_few(known, _MOST_LISTED)}); the names are kept as speakers, not as words."]
 
 
 def is_numbered(name: str) -> bool:

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 
 from multigrain.errors import VideoError
+from multigrain.video.sound import SAMPLE_RATE_HZ
 
-SAMPLE_RATE_HZ = 16_000
 _WINDOW, _CONTEXT = 512, 64  # samples that one step of the detector judges, and that it hears before them
 _BEGINS, _ENDS = 0.5, 0.35  # probabilities of speech at which a stretch begins and ends
 _SHORTEST_SILENCE, _SHORTEST_SPEECH, _MARGIN = 0.25, 0.1, 0.06  # seconds

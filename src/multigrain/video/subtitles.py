@@ -167,10 +167,6 @@ def _of_blocks(found: Blocks) -> _Read:
     return _Read(cues, notes)
 
 
-def _joined_lines(lines: Sequence[str]) -> str:
-    return "\n".join(re.sub(r"[ \t]+", " ", line) for line in lines if line.strip())
-
-
 # ASS --------------------------------------------------------------------------------------------------------------------
 
 

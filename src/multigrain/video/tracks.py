@@ -76,13 +76,18 @@ class _Facts:
         name = str(stream.language or "").lower()
         return cls(stream.index, "" if name == "und" else name, stream.codec_context.channels, stream.codec_context.sample_rate)
 
-    def check(self, path: Path, limits: Limits) -> None:
-        """Raises VideoError for sound that nobody records: more channels, or a higher or lower rate, than allowed."""
-        if self.channels > limits.channels or not limits.lowest_rate_hz <= self.rate <= limits.highest_rate_hz:
-            raise VideoError(
-                f"{path} has sound of {self.channels} channels and {self.rate} samples a second; at most {limits.channels} channels and "
-                f"{limits.lowest_rate_hz} to {limits.highest_rate_hz} samples are allowed. Export it with two channels and 48000 samples a second."
-            )
+
+def check_sound(channels: int, rate: int, path: Path, limits: Limits) -> None:
+    """Refuses sound that nobody records, by a file's header and again by what turns out to be in it.
+
+    Raises:
+        VideoError: it has more channels, or a higher or lower rate, than allowed.
+    """
+    if channels > limits.channels or not limits.lowest_rate_hz <= rate <= limits.highest_rate_hz:
+        raise VideoError(
+            f"{path} has sound of {channels} channels and {rate} samples a second; at most {limits.channels} channels and "
+            f"{limits.lowest_rate_hz} to {limits.highest_rate_hz} samples are allowed. Export it with two channels and 48000 samples a second."
+        )
 
 
 def choose_sound(opened: Callable[[], Any], asked: str | None, path: Path, limits: Limits) -> SoundTrack | None:
@@ -107,14 +112,14 @@ def choose_sound(opened: Callable[[], Any], asked: str | None, path: Path, limit
         return None
     if asked is not None:
         place = _asked(found, asked, path)
-    found[place].check(path, limits)
+    check_sound(found[place].channels, found[place].rate, path, limits)
     heard = _heard_in(opened, place)
     chosen = place
     if asked is None and not heard.is_heard:
         for other, facts in enumerate(found):
             if other == place:
                 continue
-            facts.check(path, limits)
+            check_sound(facts.channels, facts.rate, path, limits)
             heard_there = _heard_in(opened, other)
             if heard_there.is_heard:
                 chosen, heard = other, heard_there

@@ -246,11 +246,14 @@ def _after_the_end(given: Sequence[GivenSegment], heard: Heard) -> tuple[tuple[i
     if skipped:
         starts = ", ".join(f"{given[number].start or 0.0:g} s" for number in skipped[:5])
         notes.append(
-            f"{len(skipped)} of the {len(given)} utterances begin after the video's end at {heard.duration:.1f} s and were left out ({starts})."
+            f"{len(skipped)} of the {len(given)} utterances {'begins' if len(skipped) == 1 else 'begin'} after the video's end at "
+            f"{heard.duration:.1f} s and {'was' if len(skipped) == 1 else 'were'} left out ({starts})."
         )
     late = [segment.end for number, segment in enumerate(given) if number not in skipped and (segment.end or 0.0) > heard.duration + _END_SLACK]
     if late:
-        notes.append(f"{len(late)} utterances end after the video's end at {heard.duration:.1f} s and were cut there (the first at {late[0]:g} s).")
+        which = counted(len(late), "utterance ends", "utterances end")
+        was = "was" if len(late) == 1 else "were"
+        notes.append(f"{which} after the video's end at {heard.duration:.1f} s and {was} cut there (the first at {late[0]:g} s).")
     return skipped, notes
 
 

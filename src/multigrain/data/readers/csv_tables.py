@@ -1,7 +1,11 @@
-"""Tables as people save them: commas, semicolons or tabs, with or without a byte order mark, empty lines, and now and then not in UTF-8."""
+"""Tables as people save them: commas, semicolons or tabs, with or without a byte order mark, empty lines, and now and then not in UTF-8.
+
+And their numbers and times: with a comma for the point where something else divides the cells, and HH:MM:SS for seconds.
+"""
 
 import csv
 import io
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -11,6 +15,9 @@ from multigrain.errors import DataError
 
 _DELIMITERS = (",", ";", "\t")
 _TOLD_DELIMITER = re.compile(r"\s*sep=([,;\t])[ \t]*(?:\r\n?|\n)", re.IGNORECASE)  # as Excel writes it above a table
+_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)")
+SECONDS = "seconds, such as 12.5, or 00:01:12.5"
+"""What is said of a time that `CsvTable.seconds` cannot read."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,29 @@ class CsvTable:
     rows: list[tuple[int, dict[str, str]]]
     has_decimal_commas: bool
     notes: list[str]
+
+    def number(self, text: str) -> float:
+        """A cell as a number.
+
+        Raises:
+            ValueError: it is none.
+        """
+        return float(text.replace(",", ".") if self.has_decimal_commas else text)
+
+    def seconds(self, text: str) -> float:
+        """A cell as seconds, from a number, MM:SS or HH:MM:SS with or without decimals.
+
+        Raises:
+            ValueError: it is none of these, negative, or not finite.
+        """
+        clock = _CLOCK.fullmatch(text)
+        if clock is not None:
+            hours, minutes, rest = clock.groups()
+            return int(hours or 0) * 3600 + int(minutes) * 60 + float(rest.replace(",", "."))
+        seconds = self.number(text)
+        if not (math.isfinite(seconds) and seconds >= 0):
+            raise ValueError(text)
+        return seconds
 
 
 def read_csv_table(path: Path) -> CsvTable:

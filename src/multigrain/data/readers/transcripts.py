@@ -1,14 +1,13 @@
 """Transcripts with labels, for language models: a CSV (or TSV) with one line an utterance, or a folder with one such file a split.
 
 The columns are `text`, `label` and, in a single file, `split`; where known `id`, `group` (video, speaker or dialogue), `start` and
-`end` in seconds. `ReadOptions.columns` says what they are called. In a folder the files' names say the split ("train.csv", "x_dev.tsv"),
+`end` in seconds or HH:MM:SS. `ReadOptions.columns` says what they are called. In a folder the files' names say the split ("train.csv", "x_dev.tsv"),
 and a group of one file is never that of another. An utterance without id is called "SPLIT-LINE". Labels are scores; words become
 scores by `ReadOptions.label_values`.
 
-Text is stored as words without vectors (features of width 0): only a language model can read it.
+Text is stored as words without vectors (features of width 0): only a language model can read it. Scripts without spaces are cut into words.
 """
 
-import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,9 @@ from multigrain.data.readers.base import (
     missing_split,
     unique_ids,
 )
+from multigrain.data.readers.csv_tables import SECONDS, CsvTable, read_csv_table
 from multigrain.errors import DataError, nearest
+from multigrain.language.words import cut_words
 from multigrain.schema import SPLITS, FeatureSpec, Utterance
 
 COLUMNS = ("id", "split", "group", "text", "label", "start", "end")
@@ -45,6 +46,7 @@ class _Line:
     split: str
     group: str
     label: float
+    text: str
     words: tuple[str, ...]
     start: float | None
     end: float | None
@@ -54,21 +56,21 @@ def read(source: Path, options: ReadOptions) -> ReadResult:
     """Opens a table of transcripts, or a folder of such tables.
 
     Raises:
-        DataError: a column or split is missing, or a label is not a number and no value was given for it.
+        DataError: a column or split is missing, a time is none, or a label is not a number and no value was given for it.
     """
     existing(source, "file or folder of transcripts")
     for name in options.columns:
         if name not in COLUMNS:
             raise DataError(f"--column {name}=...: unknown column; expected of {', '.join(COLUMNS)}.{nearest(name, list(COLUMNS))}")
     files = split_files(source)
-    lines = [line for path, split in files.items() for line in _lines(path, split, options)]
+    notes: list[str] = []
+    lines = [line for path, split in files.items() for line in _lines(path, split, options, notes)]
     found = sorted({line.split for line in lines})
     for split in options.source_splits:
         if split not in found:
             raise missing_split(source, split, found)
     lines = [line for line in lines if line.split in options.source_splits]
     check_labels([line.label for line in lines], [line.id for line in lines], str(source))
-    notes: list[str] = []
     for line, identifier in zip(lines, unique_ids([line.id for line in lines], notes), strict=True):
         line.id = identifier
     empty = [line.id for line in lines if not line.words]
@@ -101,61 +103,73 @@ def split_files(source: Path) -> dict[Path, str | None]:
     return files
 
 
-def _lines(path: Path, split: str | None, options: ReadOptions) -> list[_Line]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a table in UTF-8 ({error}). Save it again as CSV in UTF-8.") from error
-    if not rows:
+def _lines(path: Path, split: str | None, options: ReadOptions, notes: list[str]) -> list[_Line]:
+    table = read_csv_table(path)
+    if not table.rows:
         raise DataError(f"{path} lists no utterance. Expected a heading and one line each.")
-    heading = dict.fromkeys(name for name in rows[0] if name is not None)
-    names = {wanted: pick(heading, wanted, options) for wanted in COLUMNS}
+    notes += table.notes
+    names = _columns(table, options)
     for needed in ("text", "label", *(() if split else ("split",))):
         if names[needed] is None:
-            raise DataError(f"{path} has no column {needed!r}; it has {list(heading)}. Say which of these it is: --column {needed}=NAME.")
-    return [_line(row, names, f"{path}, line {number}", split, path, number, options) for number, row in enumerate(rows, start=2)]
+            raise DataError(f"{path} has no column {needed!r}; it has {list(table.heading)}. Say which of these it is: --column {needed}=NAME.")
+    reader = _TableReader(path, table, split, names, options)
+    return [reader.line(row, number) for number, row in table.rows]
 
 
-def _line(
-    row: Mapping[str, str], names: Mapping[str, str | None], where: str, split: str | None, path: Path, number: int, options: ReadOptions
-) -> _Line:
-    def value(wanted: str) -> str:
-        name = names[wanted]
-        return "" if name is None else (row.get(name) or "").strip()
-
-    own_split = split or split_name(value("split"), path)
-    identifier = value("id") or f"{own_split}-{number}"
-    group = value("group") or group_of(identifier)
-    text = value("text").lower() if options.lower_case else value("text")
-    return _Line(
-        id=identifier,
-        split=own_split,
-        group=f"{own_split}/{group}" if split and value("group") else group,
-        label=_label(value("label"), where, options),
-        words=tuple(text.split()),
-        start=_seconds(value("start"), "start", where),
-        end=_seconds(value("end"), "end", where),
-    )
+def _columns(table: CsvTable, options: ReadOptions) -> dict[str, str | None]:
+    """Ours -> what the table calls it: as the user says, by its name, or by its name in other letters ("Text")."""
+    heading = dict.fromkeys(table.heading)
+    in_small = {name.lower(): name for name in reversed(table.heading)}
+    return {wanted: pick(heading, wanted, options) or in_small.get(wanted) for wanted in COLUMNS}
 
 
-def _label(text: str, where: str, options: ReadOptions) -> float:
-    if text in options.label_values:
-        return options.label_values[text]
-    try:
-        return float(text)
-    except ValueError as error:
-        known = (
-            f" Values were given for {', '.join(options.label_values)}.{nearest(text, list(options.label_values))}" if options.label_values else ""
+@dataclass(frozen=True)
+class _TableReader:
+    path: Path
+    table: CsvTable
+    split: str | None
+    names: Mapping[str, str | None]
+    options: ReadOptions
+
+    def line(self, row: Mapping[str, str], number: int) -> _Line:
+        """What a line says."""
+        where = f"{self.path}, line {number}"
+
+        def value(wanted: str) -> str:
+            return row.get(self.names[wanted] or "", "")
+
+        split = self.split or split_name(value("split"), self.path)
+        identifier = value("id") or f"{split}-{number}"
+        group = value("group") or group_of(identifier)
+        text = " ".join(value("text").split())
+        text = text.lower() if self.options.lower_case else text
+        return _Line(
+            id=identifier,
+            split=split,
+            group=f"{split}/{group}" if self.split and value("group") else group,
+            label=self._label(value("label"), where),
+            text=text,
+            words=tuple(cut_words(text)),
+            start=self._seconds(value("start"), "start", where),
+            end=self._seconds(value("end"), "end", where),
         )
-        raise DataError(f"{where}: the label {text!r} is not a number.{known} Give it one: --label-value {text or 'LABEL'}=NUMBER.") from error
 
+    def _label(self, text: str, where: str) -> float:
+        values = self.options.label_values
+        for spelling in (text, text.lower()):
+            if spelling in values:
+                return values[spelling]
+        try:
+            return self.table.number(text)
+        except ValueError as error:
+            known = f" Values were given for {', '.join(values)}.{nearest(text, list(values))}" if values else ""
+            raise DataError(f"{where}: the label {text!r} is not a number.{known} Give it one: --label-value {text or 'LABEL'}=NUMBER.") from error
 
-def _seconds(text: str, name: str, where: str) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError as error:
-        raise DataError(f"{where}: {name} is {text!r}; expected seconds as a number. Leave the column out by another name in the file.") from error
+    def _seconds(self, text: str, name: str, where: str) -> float | None:
+        try:
+            return self.table.seconds(text) if text else None
+        except ValueError as error:
+            raise DataError(f"{where}: {name} is {text!r}; expected {SECONDS}. Mend it, or call the column another name to leave it out.") from error
 
 
 def _utterances(lines: list[_Line]) -> Iterator[Utterance]:
@@ -166,7 +180,7 @@ def _utterances(lines: list[_Line]) -> Iterator[Utterance]:
             group=line.group,
             features={"text": np.zeros((len(line.words), 0), np.float32)} if line.words else {},
             label=line.label,
-            text=" ".join(line.words),
+            text=line.text,
             words=line.words,
             start_seconds=line.start,
             end_seconds=line.end,
