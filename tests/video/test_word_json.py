@@ -148,9 +148,40 @@ def test_speakers_of_whisperx_and_others(read):
 def test_passages_without_any_times_are_said(read):
     found = read({"segments": [*segments(False), {"text": "no time"}, 7]})
     assert [cue.text for cue in found.cues] == ["So good.", "2 bad hours."]
-    assert found.notes == ["1 entry of the transcript without text left out.", "1 passage has no times, such as 'no time'; left out."]
+    assert found.notes == ["1 entry of the transcript without text left out.", "1 passage has no times ('no time'); left out."]
 
 
 def test_sentences_of_chinese_are_no_words(read):
     found = read({"segments": [{"text": "我讨厌这部电影，太糟糕了。", "start": 0.5, "end": 3.0}, {"text": "好。", "start": 4.0, "end": 5.0}]})
     assert (found.origin, len(found.cues)) == ("subtitles", 2)
+
+
+def test_what_the_words_of_a_passage_leave_out_is_kept_from_its_text(read):
+    given = [
+        {
+            "start": 0.5,
+            "end": 3,
+            "text": "I loved it but she hated it",
+            "words": words(chosen=[("I", 0.5, 0.6), ("loved", 0.6, 0.9), ("it", 0.9, 1.0)]),
+        },
+        {"start": 4, "end": 6, "text": "Nobody agreed."},
+    ]
+    found = read({"segments": given})
+    assert [(word.text, word.start) for word in found.words] == [
+        *(("I", 0.5), ("loved", 0.6), ("it", 0.9)),
+        *((word, None) for word in ("but", "she", "hated", "it")),
+    ]
+    assert [cue.text for cue in found.cues] == ["Nobody agreed."]
+    assert "4 words stand in the text of 1 passage and not in its list of words ('but she hated it'); taken from the text." in found.notes
+
+
+def test_a_passage_whose_words_are_all_empty_is_read_from_its_text(read):
+    found = read({"segments": [{"start": 0, "end": 2, "text": "I hate it", "words": [{"word": "", "start": 0, "end": 1}]}]})
+    assert [(cue.start, cue.end, cue.text) for cue in found.cues] == [(0, 2, "I hate it")]
+
+
+def test_words_that_are_written_otherwise_are_said(read):
+    given = [{"start": 0.5, "end": 3, "text": "So dreadful.", "words": words(chosen=[("So", 0.5, 0.6), ("bad", 0.6, 0.9)])}]
+    found = read({"segments": given})
+    assert [word.text for word in found.words] == ["So", "bad"]
+    assert found.notes == ["1 place of the text is written otherwise in the list of words ('dreadful.' as 'bad'); the list was taken."]

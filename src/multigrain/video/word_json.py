@@ -12,9 +12,10 @@ from multigrain.video.json_shapes import Entry, find_entries, parse_json
 from multigrain.video.limits import Limits
 from multigrain.video.repeated_cues import ShownCue
 from multigrain.video.speakers import speaker_note
-from multigrain.video.spoken import Cue, TimedWord, Transcript, Turn, counted
+from multigrain.video.spoken import Cue, TimedWord, Transcript, Turn, counted, shown
 from multigrain.video.subtitles import speakers_of, spoken_cues
 from multigrain.video.text_cleaning import clean_text
+from multigrain.video.uncovered_text import uncovered
 
 _LATEST_SECONDS = 1e6
 _MENDED_SECONDS = 0.5  # as far off recognisers round; what is further off is another mistake
@@ -58,8 +59,9 @@ def read_word_json(path: Path, text: str, limits: Limits) -> Transcript:
         words = _timed_words(path, [_continued(entries)], mended)
         cues: list[Cue] = []
     else:
+        notes += _complete(entries)
         cued = [entry for entry in entries if not entry.words]
-        words = _timed_words(path, [_continued(entry.words) for entry in entries if entry.words], mended)
+        words = _timed_words(path, [entry.words for entry in entries if entry.words], mended)
         cues = _cues(path, cued, mended, notes)
     notes += _mended_notes(mended, words) + speaker_note([*(word.speaker for word in words), *speakers_of(cues)])
     return Transcript(origin="words" if words else "subtitles", words=tuple(words), cues=tuple(cues), notes=notes)
@@ -129,6 +131,38 @@ def _continued(words: Sequence[Entry]) -> list[Entry]:
     return joined
 
 
+def _complete(entries: Sequence[Entry]) -> list[str]:
+    """Puts in what the words of passages leave out of their text, in place and without time, and says so; empty words go."""
+    missing: list[str] = []
+    respelled: list[tuple[str, str]] = []
+    num_passages = num_missing = 0
+    for entry in entries:
+        entry.words = _continued([word for word in entry.words if word.text.strip()])
+        if not entry.words or not entry.text.strip():
+            continue
+        lacking = uncovered(entry.text, [word.text for word in entry.words])
+        respelled += lacking.respelled
+        num_passages += bool(lacking.missing)
+        num_missing += sum(len(run) for _, run in lacking.missing)
+        missing += [" ".join(run) for _, run in lacking.missing]
+        for place, run in reversed(lacking.missing):
+            speaker = entry.words[max(0, place - 1)].speaker
+            entry.words[place:place] = [Entry(word, speaker=speaker) for word in run]
+    notes = []
+    if missing:
+        notes.append(
+            f"{counted(num_missing, 'word stands', 'words stand')} in the text of {counted(num_passages, 'passage', 'passages')} and not in its "
+            f"list of words ({shown(missing)}); taken from the text."
+        )
+    if respelled:
+        text, listed = respelled[0]
+        notes.append(
+            f"{counted(len(respelled), 'place of the text is', 'places of the text are')} written otherwise in the list of words "
+            f"({text[:40]!r} as {listed[:40]!r}); the list was taken."
+        )
+    return notes
+
+
 def _timed_words(path: Path, passages: Sequence[Sequence[Entry]], mended: _Mended) -> list[TimedWord]:
     """The words of all passages, passages and words in the order of time; a word without time stays behind the one before it."""
     found: list[tuple[float, list[TimedWord]]] = []
@@ -153,7 +187,7 @@ def _speaker(entry: Entry) -> str | None:
 
 
 def _cues(path: Path, entries: Sequence[Entry], mended: _Mended, notes: list[str]) -> list[Cue]:
-    shown, untimed = [], []
+    found, untimed = [], []
     for number, entry in enumerate(entries, start=1):
         if not entry.text.strip():
             continue
@@ -161,10 +195,10 @@ def _cues(path: Path, entries: Sequence[Entry], mended: _Mended, notes: list[str
         if start is None or end is None:
             untimed.append(entry.text.strip())
         else:
-            shown.append(ShownCue(start, end, [Turn(entry.text.strip(), _speaker(entry))]))
+            found.append(ShownCue(start, end, [Turn(entry.text.strip(), _speaker(entry))]))
     if untimed:
-        notes.append(f"{counted(len(untimed), 'passage has', 'passages have')} no times, such as {untimed[0][:60]!r}; left out.")
-    return spoken_cues(sorted(shown, key=lambda cue: cue.start), notes)
+        notes.append(f"{counted(len(untimed), 'passage has', 'passages have')} no times ({shown(untimed)}); left out.")
+    return spoken_cues(sorted(found, key=lambda cue: cue.start), notes)
 
 
 def _checked_times(entry: Entry, where: str, mended: _Mended) -> tuple[float | None, float | None]:
