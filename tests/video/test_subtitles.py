@@ -84,6 +84,13 @@ def test_srt_as_people_write_it(read, kind):
         ("*sighs* Fine. (door slams)", "Fine."),
         ("I *really* liked it (mostly) so", "I *really* liked it (mostly) so"),
         ("She said <laughs> no [music]", "She said no"),
+        ("It was good. *not* really (I mean it)", "It was good. *not* really (I mean it)"),
+        ("He said: *sighs* fine [I hated it]", "He said: fine [I hated it]"),
+        ("if a<b and b>c then ok <> fine", "if a<b and b>c then ok <> fine"),
+        ("x<v and v>y, a <c d> e", "x<v and v>y, a <c d> e"),
+        ("&lt;b&gt; is a tag, &lt;i&gt; too", "<b> is a tag, <i> too"),
+        ("<font color=#fff size='3'>red</font> <c.yellow.bg>sun</c> <00:00:01.000>now<br/>here", "red sun now here"),
+        ('<b class="x">so</b> <ruby>a<rt>b</rt></ruby> <lang en-GB>colour</lang>', "so ab colour"),
         ("– You like it?\n– No!", "You like it? No!"),
         ("♪ la la love ♪", "la la love"),
     ],
@@ -113,6 +120,14 @@ def test_what_is_left_out_is_said(read):
     assert vtt.notes == [
         "1 line belongs to no subtitle, such as 'no cue'; left out.",
         "1 subtitle is within NOTE blocks, which are comments; left out.",
+    ]
+
+
+def test_descriptions_that_are_left_out_are_shown(read):
+    found = read("a.srt", srt((0, 1, "(laughs) No."), (2, 3, "[music] Yes [music] *sighs*"), (4, 5, "[Beep] <coughs> [door slams] Fine.")))
+    assert [cue.text for cue in found.cues] == ["No.", "Yes", "Fine."]
+    assert found.notes == [
+        "7 descriptions of sounds in brackets left out, as nobody says them: '(laughs)', '[music]', '*sighs*', '[Beep]' and 2 more."
     ]
 
 

@@ -12,7 +12,7 @@ from multigrain.video.json_shapes import Entry, find_entries, parse_json
 from multigrain.video.limits import Limits
 from multigrain.video.repeated_cues import ShownCue
 from multigrain.video.speakers import speaker_note
-from multigrain.video.spoken import Cue, TimedWord, Transcript, Turn, counted, shown
+from multigrain.video.spoken import Cue, TimedWord, Transcript, Turn, counted, first_few
 from multigrain.video.subtitles import speakers_of, spoken_cues
 from multigrain.video.text_cleaning import clean_text
 from multigrain.video.uncovered_text import uncovered
@@ -152,7 +152,7 @@ def _complete(entries: Sequence[Entry]) -> list[str]:
     if missing:
         notes.append(
             f"{counted(num_missing, 'word stands', 'words stand')} in the text of {counted(num_passages, 'passage', 'passages')} and not in its "
-            f"list of words ({shown(missing)}); taken from the text."
+            f"list of words ({first_few(missing)}); taken from the text."
         )
     if respelled:
         text, listed = respelled[0]
@@ -197,7 +197,7 @@ def _cues(path: Path, entries: Sequence[Entry], mended: _Mended, notes: list[str
         else:
             found.append(ShownCue(start, end, [Turn(entry.text.strip(), _speaker(entry))]))
     if untimed:
-        notes.append(f"{counted(len(untimed), 'passage has', 'passages have')} no times ({shown(untimed)}); left out.")
+        notes.append(f"{counted(len(untimed), 'passage has', 'passages have')} no times ({first_few(untimed)}); left out.")
     return spoken_cues(sorted(found, key=lambda cue: cue.start), notes)
 
 
