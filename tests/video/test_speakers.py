@@ -46,6 +46,7 @@ NAMED = {
     "where from": ("Bob O'Brien (Acme): I hate it.|Ann Lee (Bolt): I love it.", "Bob O'Brien (Acme)|Ann Lee (Bolt)"),
     "manner": ("Ann (laughing): I hate it.|Bob: I love it.|Ann: No.", "Ann Bob Ann"),
     "full names once": ("Jane Doe: I loved it.|John Smith: It was awful.", "Jane Doe|John Smith"),
+    "first names once": ("Ann: it was good|Bo: it was awful", "Ann Bo"),
     "titles": ("Mr. Brown: hi|J. K. Rowling: hello", "Mr. Brown|J. K. Rowling"),
     "Chinese": ("王伟：我讨厌这部电影。|李娜：我喜欢。", "王伟 李娜"),
     "letters": ("Q: Why?|A: So.|Q: When?|A: Now.", "Q A Q A"),

@@ -68,3 +68,25 @@ SURNAMES = frozenset(
     "邵万萬钱錢严嚴武戴莫孔向汤湯김이박최정강조윤장임"
 )
 """With which Chinese and Korean names begin."""
+FIRST_NAMES = listed(
+    "ann anna anne annie amy alice alex alexander alexandra alexis ali alan albert alfred amanda amelia amir andrea andreas andrew andy angela",
+    "anita anthony antonio arjun arthur ashley ava aya barbara ben benjamin bernd betty beth bianca bo bob bobby brandon brenda brian bruno",
+    "camille carl carla carlos carmen carol caroline catherine cathy chad charles charlie charlotte chen chloe chris christian christina",
+    "christine christoph claire clara claudia daniel daniela dave david deborah debra denise dennis diana diego dirk dmitri donald donna dora",
+    "doris dorothy doug douglas dylan ed eddie edward elena eli elias elisabeth elizabeth ella ellen emil emily emma eric erik erika eva evelyn",
+    "fatima felix fernando fiona florian francesca francesco frances francis fred frederik gabriel gary george georg gerald gina giulia",
+    "giuseppe gloria greg gregory hannah hans harry hassan heather heidi helen helena henry hiroshi howard hugo ian ibrahim ines ingrid irene",
+    "isaac isabel isabella ivan jack jackie jacob jake james jan jane janet janice jason javier jean jeff jeffrey jennifer jenny jeremy jerry",
+    "jesse jessica jim jimmy joan joe joel johan johannes john johnny jon jonas jonathan jorge jose josé joseph josh joshua juan judith judy",
+    "julia julian julie julien jürgen justin karen karin karl kate katharina katherine kathleen kathy katie keiko keith kelly ken kenneth kevin",
+    "khalid kim klaus kyle lara larry laura lauren lea lee lena leo leon leonie liam linda lisa liz louis louise lucas lucy luis luisa lukas",
+    "luke lydia maria marie marina mario marion martha martin mary mateo matt matthew matthias maya mei melanie melissa mia michael michele",
+    "michelle miguel mike mila mohamed mohammed monica monika muhammad nadia nancy naomi natalia natalie nathan nicholas nick nicole nina noah",
+    "nora nicolas oliver olivia olga omar oscar pablo pam pamela patricia patrick paul paula pauline pavel pedro peter petra phil philip",
+    "philipp pierre priya rachel rahul raj ralf ralph ramon raymond rebecca rita robert roberto robin roger ron ronald rosa ruth ryan sabine",
+    "sally sam samantha samuel sandra sanjay sara sarah scott sean sebastian sergey sergio sharon shirley simon simone sofia sonja sophia",
+    "sophie stefan stefanie stephanie stephen steve steven sue susan susanne tanja tanya taro ted teresa thomas tim timothy tina tobias todd",
+    "tom tony tyler ursula uwe vanessa vera veronica victor victoria vincent virginia vladimir walter wei wendy werner william wolfgang xavier",
+    "yan yasmin yuki yusuf zach zoe zoé",
+)
+"""Common ones that are no other words; those of scripts without capitals are not told from words by a list."""

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from multigrain.video.headings import HEADINGS, ROLES, SENTENCE_WORDS, SURNAMES
+from multigrain.video.headings import FIRST_NAMES, HEADINGS, ROLES, SENTENCE_WORDS, SURNAMES
 from multigrain.video.sounds import is_description
 from multigrain.video.spoken import Turn
 from multigrain.video.text_cleaning import clean_text
@@ -49,7 +49,7 @@ class _Label:
 def with_speakers(lines: Sequence[Sequence[Turn]], *, is_continued: bool) -> list[list[Turn]]:
     """The same lines with the names before their words taken for speakers, where these are names.
 
-    A number of a speaker (SPEAKER_00, Speaker 2) always is. A name is where it comes again: with another one, or often; full names also once,
+    A number of a speaker (SPEAKER_00, Speaker 2) always is. A name is where it comes again: with another one, or often; what is plainly a name also once,
     where at least half of the cues begin with one. Words of judgement and topics ("Verdict", "Good") never are.
 
     Args:
@@ -188,8 +188,8 @@ def _is_name(name: str) -> bool:
 
 
 def _is_person(name: str) -> bool:
-    """Whether it looks like somebody's name also where it stands once: a first and a last name, capitals, a title, a role, a Chinese surname."""
+    """Whether it looks like somebody's name also where it stands once: a common first name, or a first and a last one, capitals, a title, a role, a Chinese surname."""
     words = name.split()
     is_full = len(words) >= 2 and all(word[0].isalpha() or word[0] == "(" for word in words)
     is_capitals = len(name) > 1 and name == name.upper() != name.lower()
-    return is_full or is_capitals or name.casefold() in ROLES or (name[0] in SURNAMES and 2 <= len(name) <= 4)
+    return is_full or is_capitals or name.casefold() in ROLES | FIRST_NAMES or (name[0] in SURNAMES and 2 <= len(name) <= 4)
