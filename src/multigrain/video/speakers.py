@@ -49,8 +49,8 @@ class _Label:
 def with_speakers(lines: Sequence[Sequence[Turn]], *, is_continued: bool) -> list[list[Turn]]:
     """The same lines with the names before their words taken for speakers, where these are names.
 
-    A number of a speaker (SPEAKER_00, Speaker 2) always is. A name is where it comes again: with another one, or often; what is plainly a name also once,
-    where at least half of the cues begin with one. Words of judgement and topics ("Verdict", "Good") never are.
+    A number of a speaker (SPEAKER_00, Speaker 2) always is. A name is where it comes again: with another one, or often; what is plainly a name also
+    once, where at least half of the cues begin with one. Words of judgement and topics ("Verdict", "Good") never are.
 
     Args:
         lines: of each cue or paragraph, without markup; lines that have a speaker already keep it.
@@ -132,7 +132,7 @@ def _accepted(cues: Sequence[Sequence[str]]) -> set[str]:
 def _first_lines(cues: Sequence[Sequence[str]]) -> set[str]:
     """The names that stand alone in the first line of cues, as Stream and Teams write them: of most of the cues, and at least two that come again."""
     first = [lines[0] for lines in cues if len(lines) > 1]
-    counts = Counter(line for line in first if _is_name(line) and not line[0].islower() and not line.isdecimal())
+    counts = Counter(line for line in first if is_name(line) and not line[0].islower() and not line.isdecimal())
     again = {name for name in counts if counts[name] >= 2}
     return set(counts) if len(again) >= 2 and counts.total() >= _MOST_OF_THE_CUES * len(cues) else set()
 
@@ -150,7 +150,7 @@ def _label(line: str) -> _Label | None:
         return None
     if not has_colon and not _is_sure(name) and (not rest or found[0].lstrip(">-–— ")[0] == "(" or is_description(f"[{name}]")):
         return None
-    if not (_is_sure(name) or _is_name(name)) or (not has_colon and name[0].islower() and not _is_sure(name)):
+    if not (_is_sure(name) or is_name(name)) or (not has_colon and name[0].islower() and not _is_sure(name)):
         return None
     if found["aside"]:
         aside = clean_text(found["aside"])
@@ -166,7 +166,7 @@ def _is_heading(line: str) -> bool:
     return 0 < len(words) <= _MOST_WORDS and any(word in HEADINGS for word in words)
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
     """Whether it has the form of a name: few words, capitals, and none that stands for something else."""
     words = name.split()
     folded = [word.casefold().strip("'’\"") for word in words]
@@ -188,7 +188,7 @@ def _is_name(name: str) -> bool:
 
 
 def _is_person(name: str) -> bool:
-    """Whether it looks like somebody's name also where it stands once: a common first name, or a first and a last one, capitals, a title, a role, a Chinese surname."""
+    """Whether it is plainly somebody's name: a common first name, a first and a last one, capitals, a title, a role, a Chinese surname."""
     words = name.split()
     is_full = len(words) >= 2 and all(word[0].isalpha() or word[0] == "(" for word in words)
     is_capitals = len(name) > 1 and name == name.upper() != name.lower()
