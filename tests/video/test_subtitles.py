@@ -168,7 +168,10 @@ def srt(*entries):
         ([(0.5, 2, "No."), (2, 4, "No. Never.")], [(0.5, 2, "No."), (2, 4, "No. Never.")]),
         ([(0.5, 1, "I"), (1, 2, "I love"), (2, 4, "I love you.")], [(0.5, 4, "I love you.")]),
         ([(0.5, 1, "I"), (1, 2, "I love"), (3, 4, "I love you.")], [(0.5, 1, "I"), (1, 2, "I love"), (3, 4, "I love you.")]),
-        ([(0.5, 1, "No."), (1, 2, "No. Yes."), (4, 5, "So."), (5, 6, "So. No.")], [(0.5, 1, "No."), (1, 2, "No. Yes."), (4, 5, "So."), (5, 6, "So. No.")]),
+        (
+            [(0.5, 1, "No."), (1, 2, "No. Yes."), (4, 5, "So."), (5, 6, "So. No.")],
+            [(0.5, 1, "No."), (1, 2, "No. Yes."), (4, 5, "So."), (5, 6, "So. No.")],
+        ),
         ([(1, 3, "same"), (1, 3, "same")], [(1, 3, "same")]),
     ],
 )
@@ -187,13 +190,16 @@ def test_speakers_of_webvtt(read):
 
 
 def test_two_people_who_say_the_same_are_two(read):
-    voices = "".join(f"00:0{a}.500 --> 00:0{b}.000\n<v {name}>{text}\n\n" for a, b, text in [(0, 3, "Yes."), (3, 5, "Bye.")] for name in ("Ann", "Bo"))
+    voices = "".join(
+        f"00:0{a}.500 --> 00:0{b}.000\n<v {name}>{text}\n\n" for a, b, text in [(0, 3, "Yes."), (3, 5, "Bye.")] for name in ("Ann", "Bo")
+    )
     found = read("a.vtt", f"WEBVTT\n\n{voices}")
     assert [(cue.start, cue.end, cue.text, cue.speaker) for cue in found.cues] == [
         *((0.5, 3.0, "Yes.", name) for name in ("Ann", "Bo")),
         *((3.5, 5.0, "Bye.", name) for name in ("Ann", "Bo")),
     ]
-    grown = read("a.vtt", "WEBVTT\n\n" + "".join(f"00:0{a}.000 --> 00:0{a + 1}.000\n<v {n}>{t}\n\n" for a, n, t in [(1, "Ann", "I"), (2, "Bo", "I am"), (3, "Ann", "I am so")]))
+    said = [(1, "Ann", "I"), (2, "Bo", "I am"), (3, "Ann", "I am so")]
+    grown = read("a.vtt", "WEBVTT\n\n" + "".join(f"00:0{start}.000 --> 00:0{start + 1}.000\n<v {name}>{text}\n\n" for start, name, text in said))
     assert [cue.text for cue in grown.cues] == ["I", "I am", "I am so"]
     half_named = read("a.vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann>one\n\n00:02.000 --> 00:03.000\none\ntwo\n")
     assert [(cue.text, cue.speaker) for cue in half_named.cues] == [("one", "Ann"), ("two", None)]

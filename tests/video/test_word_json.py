@@ -185,3 +185,56 @@ def test_words_that_are_written_otherwise_are_said(read):
     found = read({"segments": given})
     assert [word.text for word in found.words] == ["So", "bad"]
     assert found.notes == ["1 place of the text is written otherwise in the list of words ('dreadful.' as 'bad'); the list was taken."]
+
+
+def passages(*entries):
+    return [{"start": start, "end": end, "text": text} for start, end, text in entries]
+
+
+LONG = "so good and all of it"
+SECONDS = {
+    "sparse": passages((0, 60, "Hm."), (60, 90, "ok")),
+    "one": passages((0, 30, "Great!")),
+    "a word a minute": passages((0, 60, "yes"), (60, 120, "no"), (120, 180, "maybe")),
+    "plain": passages((0, 2, LONG), (2, 5, LONG)),
+    "fractions": passages((0.5, 2.5, LONG), (3.0, 6.25, LONG)),
+}
+MILLISECOND_TIMES = {
+    "whole": passages((500, 2500, LONG), (3000, 6000, LONG)),
+    "fractions": passages((500.0, 2500.5, LONG), (3000.0, 6000.25, LONG)),
+    "slow": passages((0, 20_000, LONG), (20_000, 40_000, LONG)),
+    "starts only": [{"start": 500, "text": LONG}, {"start": 2500, "text": LONG}, {"start": 5000, "text": LONG}],
+    "one word is long": passages((500, 2500, LONG), (3000, 6000, LONG), (6000, 40_000, "Hm")),
+}
+
+
+@pytest.mark.parametrize("kind", SECONDS)
+def test_seconds_stay_seconds(read, kind):
+    found = read({"segments": SECONDS[kind]})
+    starts = [one.start for one in (*found.cues, *found.words)]
+    assert (starts, found.notes) == ([entry["start"] for entry in SECONDS[kind]], [])
+
+
+@pytest.mark.parametrize("kind", MILLISECOND_TIMES)
+def test_milliseconds_are_told_by_the_rate_of_speech(read, kind):
+    found = read({"segments": MILLISECOND_TIMES[kind]})
+    assert sorted(one.start for one in (*found.cues, *found.words)) == [entry["start"] / 1000 for entry in MILLISECOND_TIMES[kind]]
+    assert "taken for milliseconds" in found.notes[0]
+
+
+def test_the_length_of_the_video_decides_what_the_rate_leaves_open(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(passages((0, 900, "Great!"))))
+
+    def end(video_seconds):
+        found = read_transcript(path, Limits(), video_seconds=video_seconds)
+        return [one.end for one in (*found.cues, *found.words)][0], " ".join(found.notes)
+
+    assert end(1000.0) == (900.0, "")
+    assert end(12.0)[0] == 0.9
+    seconds, note = end(None)
+    assert seconds == 900.0
+    assert "may be seconds or milliseconds" in note
+    path.write_text(json.dumps(passages((0, 3600, "Somebody walks in here."), (3600, 7200, "Somebody walks out of here."))))
+    assert end(7200.0)[0] == 3600.0
+    assert end(10.0)[0] == 3.6
