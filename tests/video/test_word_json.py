@@ -191,20 +191,20 @@ def passages(*entries):
     return [{"start": start, "end": end, "text": text} for start, end, text in entries]
 
 
-LONG = "so good and all of it"
+LONG, OTHER = "so good and all of it", "but the rest is so bad"
 SECONDS = {
     "sparse": passages((0, 60, "Hm."), (60, 90, "ok")),
     "one": passages((0, 30, "Great!")),
     "a word a minute": passages((0, 60, "yes"), (60, 120, "no"), (120, 180, "maybe")),
-    "plain": passages((0, 2, LONG), (2, 5, LONG)),
-    "fractions": passages((0.5, 2.5, LONG), (3.0, 6.25, LONG)),
+    "plain": passages((0, 2, LONG), (2, 5, OTHER)),
+    "fractions": passages((0.5, 2.5, LONG), (3.0, 6.25, OTHER)),
 }
 MILLISECOND_TIMES = {
-    "whole": passages((500, 2500, LONG), (3000, 6000, LONG)),
-    "fractions": passages((500.0, 2500.5, LONG), (3000.0, 6000.25, LONG)),
-    "slow": passages((0, 20_000, LONG), (20_000, 40_000, LONG)),
-    "starts only": [{"start": 500, "text": LONG}, {"start": 2500, "text": LONG}, {"start": 5000, "text": LONG}],
-    "one word is long": passages((500, 2500, LONG), (3000, 6000, LONG), (6000, 40_000, "Hm")),
+    "whole": passages((500, 2500, LONG), (3000, 6000, OTHER)),
+    "fractions": passages((500.0, 2500.5, LONG), (3000.0, 6000.25, OTHER)),
+    "slow": passages((0, 20_000, LONG), (20_000, 40_000, OTHER)),
+    "starts only": [{"start": 500, "text": LONG}, {"start": 2500, "text": OTHER}, {"start": 5000, "text": LONG}],
+    "one word is long": passages((500, 2500, LONG), (3000, 6000, OTHER), (6000, 40_000, "Hm")),
 }
 
 
@@ -228,7 +228,7 @@ def test_the_length_of_the_video_decides_what_the_rate_leaves_open(tmp_path):
 
     def end(video_seconds):
         found = read_transcript(path, Limits(), video_seconds=video_seconds)
-        return [one.end for one in (*found.cues, *found.words)][0], " ".join(found.notes)
+        return next(one.end for one in (*found.cues, *found.words)), " ".join(found.notes)
 
     assert end(1000.0) == (900.0, "")
     assert end(12.0)[0] == 0.9

@@ -15,11 +15,11 @@ from multigrain.video.speakers import speaker_note
 from multigrain.video.spoken import Cue, TimedWord, Transcript, Turn, counted, first_few
 from multigrain.video.subtitles import speakers_of, spoken_cues
 from multigrain.video.text_cleaning import clean_text
+from multigrain.video.time_units import is_time, to_seconds
 from multigrain.video.uncovered_text import uncovered
 
 _LATEST_SECONDS = 1e6
 _MENDED_SECONDS = 0.5  # as far off recognisers round; what is further off is another mistake
-_FEWEST_CHARACTERS_PER_SECOND = 0.4  # people say 10 to 20; as milliseconds it would be 0.015
 _WORDS_SHARE = 0.8
 _SECONDS_OF_A_WORD = 0.4
 WORDS_EXPECTED = (
@@ -37,8 +37,14 @@ class _Mended:
     endless: int = 0
 
 
-def read_word_json(path: Path, text: str, limits: Limits) -> Transcript:
+def read_word_json(path: Path, text: str, limits: Limits, video_seconds: float | None = None) -> Transcript:
     """Reads a recogniser's JSON: words where they have times of their own, and passages as subtitles where they have not.
+
+    Args:
+        path: of the file, for messages.
+        text: what it holds.
+        limits: how long a text may be.
+        video_seconds: how long the video is, where that is known; it tells milliseconds from seconds.
 
     Raises:
         VideoError: it is no JSON, of an unknown shape, a text is too long, or a time is none.
@@ -51,7 +57,7 @@ def read_word_json(path: Path, text: str, limits: Limits) -> Transcript:
     if entries is None:
         raise VideoError(f"{path} holds no list of words or passages{_example(found)}. {WORDS_EXPECTED}")
     _check(path, entries, limits)
-    notes = _to_seconds(entries)
+    notes = to_seconds(entries, video_seconds)
     if num_skipped:
         notes.append(f"{counted(num_skipped, 'entry', 'entries')} of the transcript without text left out.")
     mended = _Mended()
@@ -83,27 +89,6 @@ def _check(path: Path, entries: Sequence[Entry], limits: Limits) -> None:
                     f"{path}, entry {number} has {len(one.text)} characters; at most {limits.line_characters} are allowed. {WORDS_EXPECTED}"
                 )
             one.text = clean_text(one.text) if not one.text.startswith((" ", "\u2581")) else " " + clean_text(one.text.replace("\u2581", " "))
-
-
-def _to_seconds(entries: Sequence[Entry]) -> list[str]:
-    """Turns milliseconds into seconds, in place, and says so where only the numbers themselves gave it away."""
-    parts = [one for entry in entries for one in (entry, *entry.words)]
-    for one in parts:
-        if one.is_milliseconds:
-            one.start, one.end = (value / 1000 if _is_time(value) else value for value in (one.start, one.end))
-    guessed = [one for one in parts if not one.is_milliseconds and (one.start is not None or one.end is not None)]
-    timed = [one for one in guessed if _is_time(one.start) and _is_time(one.end) and one.text.strip()]
-    are_whole = all(float(value).is_integer() for one in timed for value in (one.start, one.end))
-    characters, length = sum(len(one.text.strip()) for one in timed), sum(abs(one.end - one.start) for one in timed)
-    if not timed or not are_whole or characters >= _FEWEST_CHARACTERS_PER_SECOND * length:
-        return []
-    for one in guessed:
-        one.start, one.end = (value / 1000 if _is_time(value) else value for value in (one.start, one.end))
-    return ["The transcript's times were taken for milliseconds: as seconds, nobody would speak so slowly."]
-
-
-def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
 def _are_words(entries: Sequence[Entry]) -> bool:
@@ -211,10 +196,10 @@ def _checked_times(entry: Entry, where: str, mended: _Mended) -> tuple[float | N
     if start is None and end is None:
         return None, None
     if start is None:
-        start = max(0.0, end - _SECONDS_OF_A_WORD) if _is_time(end) else None
+        start = max(0.0, end - _SECONDS_OF_A_WORD) if is_time(end) else None
         mended.endless += 1
     elif end is None:
-        end = start + _SECONDS_OF_A_WORD * max(1, len(entry.text.split())) if _is_time(start) else None
+        end = start + _SECONDS_OF_A_WORD * max(1, len(entry.text.split())) if is_time(start) else None
         mended.endless += 1
     if not all(isinstance(time, int | float) and not isinstance(time, bool) and time == time for time in (start, end)):
         raise VideoError(f"{where} ({text!r}) lasts from {str(entry.start)[:40]} to {str(entry.end)[:40]}. {WORDS_EXPECTED}")
