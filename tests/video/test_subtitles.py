@@ -50,7 +50,7 @@ SRT = {
     "text beside the times": "1\n00:00:00,500 --> 00:00:03,000 So good.\n\n2\n00:00:04,000 --> 00:00:06,000 So bad.\n",
     "carriage returns": "1\r00:00:00,500 --> 00:00:03,000\rSo good.\r\r2\r00:00:04,000 --> 00:00:06,000\rSo bad.\r",
     "out of order": "2\n00:00:04,000 --> 00:00:06,000\nSo bad.\n\n1\n00:00:00,500 --> 00:00:03,000\nSo good.\n",
-    "a comment": "1\n00:00:00,500 --> 00:00:03,000\nSo good.\n\nNOTE awful\n\n2\n00:00:04,000 --> 00:00:06,000\nSo bad.\n",
+    "named cues without empty lines": "intro\n00:00:00,500 --> 00:00:03,000\nSo good.\nspeaker-2\n00:00:04,000 --> 00:00:06,000\nSo bad.\n",
 }
 
 
@@ -121,6 +121,30 @@ def test_what_is_left_out_is_said(read):
         "1 line belongs to no subtitle, such as 'no cue'; left out.",
         "1 subtitle is within NOTE blocks, which are comments; left out.",
     ]
+
+
+def test_note_is_a_word_in_srt(read):
+    text = "1\n00:00:00,500 --> 00:00:03,000\nIt was good.\n\nNOTE that the ending was terrible.\n\n2\n00:00:04,000 --> 00:00:06,000\nBye.\n"
+    found = read("a.srt", text)
+    assert (cues(found), found.notes) == ([(0.5, 3.0, "It was good. NOTE that the ending was terrible."), (4.0, 6.0, "Bye.")], [])
+    found = read("a.srt", text.replace("NOTE that", "NOTE\nthat"))
+    assert cues(found) == [(0.5, 3.0, "It was good."), (4.0, 6.0, "Bye.")]
+    assert found.notes == ["1 comment (a block that begins with NOTE, STYLE or REGION) left out: 'that the ending was terrible.'."]
+    inside = read("a.srt", text.replace("\n\nNOTE that the ending", "\nNOTE\nthe ending"))
+    assert cues(inside)[0][2] == "It was good. NOTE the ending was terrible."
+
+
+def test_a_number_is_text_where_the_first_cue_has_none(read):
+    times = "00:00:0{}.000 --> 00:00:0{}.500\n"
+    found = read("a.srt", times.format(0, 0) + "How many?\n1\n" + times.format(2, 2) + "Only\n2\n" + times.format(4, 4) + "So.\n")
+    assert [cue.text for cue in found.cues] == ["How many? 1", "Only 2", "So."]
+
+
+def test_text_before_the_times_is_text_where_not_all_cues_have_some(read):
+    times = "00:00:0{}.000 --> 00:00:0{}.500\n"
+    found = read("a.srt", "So good\n" + times.format(0, 0) + "it is.\n" + times.format(2, 2) + "Yes.\nI mean\n" + times.format(4, 4) + "no.\n")
+    assert [cue.text for cue in found.cues] == ["it is.", "Yes. I mean", "no."]
+    assert found.notes == ["1 line belongs to no subtitle, such as 'So good'; left out."]
 
 
 def test_descriptions_that_are_left_out_are_shown(read):

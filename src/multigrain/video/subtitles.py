@@ -49,7 +49,9 @@ def read_subtitles(path: Path, text: str, limits: Limits) -> Transcript:
     """
     _check_lines(path, text, limits)
     is_ass = path.suffix.lower() in (".ass", ".ssa")
-    read = _read_ass(path, text) if is_ass else _of_blocks(read_blocks(text, is_webvtt=text.lstrip().startswith("WEBVTT")))
+    is_webvtt = text.lstrip().startswith("WEBVTT")
+    has_notes = is_webvtt or path.suffix.lower() == ".vtt"
+    read = _read_ass(path, text) if is_ass else _of_blocks(read_blocks(text, is_webvtt=is_webvtt, has_notes=has_notes))
     for number, cue in enumerate(read.cues, start=1):
         if len(cue.text) > limits.line_characters:
             raise VideoError(f"{path}: subtitle {number} has {len(cue.text)} characters; at most {limits.line_characters} are allowed. Break it up.")
@@ -163,6 +165,9 @@ def _of_blocks(found: Blocks) -> _Read:
     if found.unreadable:
         examples = first_few([clean_text(line) for line in found.unreadable])
         notes.append(f"{counted(len(found.unreadable), 'subtitle has', 'subtitles have')} times that cannot be read, such as {examples}; left out.")
+    if comments := [comment for comment in map(clean_text, found.comments) if comment]:
+        which = f"{counted(len(comments), 'comment', 'comments')} (a block that begins with NOTE, STYLE or REGION)"
+        notes.append(f"{which} left out: {first_few(comments)}.")
     if found.commented:
         notes.append(f"{counted(found.commented, 'subtitle is', 'subtitles are')} within NOTE blocks, which are comments; left out.")
     return _Read(cues, notes)
