@@ -238,3 +238,50 @@ def test_the_length_of_the_video_decides_what_the_rate_leaves_open(tmp_path):
     path.write_text(json.dumps(passages((0, 3600, "Somebody walks in here."), (3600, 7200, "Somebody walks out of here."))))
     assert end(7200.0)[0] == 3600.0
     assert end(10.0)[0] == 3.6
+
+
+def test_a_passage_of_which_no_word_has_a_time_keeps_its_place_and_its_speaker(read):
+    listed = words(chosen=[("I", 0.5, 0.6), ("paid.", 0.6, 0.9)])
+    given = [
+        {"start": 0.5, "end": 2, "text": "I paid.", "speaker": "SPEAKER_00", "words": listed},
+        {"start": 3, "end": 4, "text": "42", "speaker": "SPEAKER_01", "words": [{"word": "42"}]},
+    ]
+    found = read({"segments": given})
+    assert [(cue.start, cue.end, cue.text, cue.speaker) for cue in found.cues] == [(3, 4, "42", "SPEAKER_01")]
+    assert [(word.text, word.speaker) for word in found.words] == [("I", "SPEAKER_00"), ("paid.", "SPEAKER_00")]
+    assert "1 passage lists words of which none has a time; placed by the passage's." in found.notes
+    without = read({"segments": [given[0], {"text": "42", "words": [{"word": "42", "speaker": "SPEAKER_01"}]}]})
+    assert [word.text for word in without.words] == ["I", "paid.", "42"]
+
+
+def test_descriptions_and_numbers_of_speakers_among_words(read):
+    listed = [
+        (0, "[Music]"),
+        (1, "SPEAKER_00:"),
+        (2, "I"),
+        (3, "[laughs]"),
+        (4, "loved"),
+        (5, "[door"),
+        (6, "slams]"),
+        (7, "Speaker"),
+        (8, "2:"),
+        (9, "it"),
+    ]
+    found = read({"words": [{"word": word, "start": start, "end": start + 0.5} for start, word in listed]})
+    assert [(word.text, word.start, word.speaker) for word in found.words] == [
+        ("I", 2, "SPEAKER_00"),
+        ("loved", 4, "SPEAKER_00"),
+        ("it", 9, "Speaker 2"),
+    ]
+    assert found.notes[0] == "3 descriptions of sounds in brackets left out, as nobody says them: '[Music]', '[laughs]', '[door slams]'."
+    given = [
+        {"start": 0, "end": 3, "text": "[Music] So (I mean it) good.", "words": words(chosen=[("[Music]", 0, 1), ("So", 1, 2), ("good.", 2, 3)])}
+    ]
+    found = read({"segments": given})
+    assert [word.text for word in found.words] == ["So", "(I", "mean", "it)", "good."]
+    assert found.notes[1] == "1 description of sounds in brackets left out, as nobody says them: '[Music]'."
+    only = read({"segments": [*given, {"start": 5, "end": 6, "text": "[Applause]", "words": words(chosen=[("[Applause]", 5, 6)])}]})
+    assert only.cues == ()
+    assert any("'[Applause]'" in note for note in only.notes)
+    glued = read({"words": words(chosen=[("[laughs]So", 1, 2), ("bad", 2, 3)])})
+    assert [word.text for word in glued.words] == ["So", "bad"]

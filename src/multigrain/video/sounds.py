@@ -68,9 +68,10 @@ def descriptions(line: str) -> Iterator[re.Match[str]]:
     >>> [part[0] for part in descriptions("(laughs) I *really* liked it (mostly). [tense music] (I mean it) *sighs*")]
     ['(laughs)', '[tense music]', '*sighs*']
     """
+    around = _PART.sub(" ", line)
+    is_mixed_case = around.upper() != around or not any(map(str.isalpha, around))
     for part in _PART.finditer(line):
-        around = line[: part.start()] + line[part.end() :]
-        if _is_description(part[0], is_mixed_case=around.upper() != around or not any(map(str.isalpha, around))):
+        if _is_description(part[0], is_mixed_case):
             yield part
 
 

@@ -92,9 +92,7 @@ def speaker_note(names: Iterable[str | None]) -> list[str]:
 
 def numbered_speaker(text: str) -> str | None:
     """The number of a speaker that a text is and nothing else, such as `SPEAKER_00:` or `[Speaker 2]`, or None."""
-    label = _label(text)
-    if label is None:
-        label = _label(text.strip() + ":")
+    label = _label(text if text.endswith((":", "：", "]", ")")) or "_" not in text else f"{text}:")
     return label.name if label is not None and not label.rest and _is_sure(label.name) else None
 
 

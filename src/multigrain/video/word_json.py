@@ -3,20 +3,22 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from multigrain.errors import VideoError
-from multigrain.language.words import cut_words
+from multigrain.language.words import cut_words, join_words
 from multigrain.video.json_shapes import Entry, find_entries, parse_json
 from multigrain.video.limits import Limits
 from multigrain.video.repeated_cues import ShownCue
 from multigrain.video.speakers import speaker_note
 from multigrain.video.spoken import Cue, TimedWord, Transcript, Turn, counted, first_few
-from multigrain.video.subtitles import speakers_of, spoken_cues
+from multigrain.video.subtitle_markup import spoken_part
+from multigrain.video.subtitles import described_note, speakers_of, spoken_cues
 from multigrain.video.text_cleaning import clean_text
 from multigrain.video.time_units import is_time, to_seconds
-from multigrain.video.uncovered_text import uncovered
+from multigrain.video.word_lists import complete, continued, with_numbered_speakers, without_descriptions
 
 _LATEST_SECONDS = 1e6
 _MENDED_SECONDS = 0.5  # as far off recognisers round; what is further off is another mistake
@@ -61,14 +63,11 @@ def read_word_json(path: Path, text: str, limits: Limits, video_seconds: float |
     if num_skipped:
         notes.append(f"{counted(num_skipped, 'entry', 'entries')} of the transcript without text left out.")
     mended = _Mended()
-    if _are_words(entries):
-        words = _timed_words(path, [_continued(entries)], mended)
-        cues: list[Cue] = []
-    else:
-        notes += _complete(entries)
-        cued = [entry for entry in entries if not entry.words]
-        words = _timed_words(path, [entry.words for entry in entries if entry.words], mended)
-        cues = _cues(path, cued, mended, notes)
+    passages = [Entry("", words=list(entries))] if _are_words(entries) else entries
+    notes += _mend_words(passages)
+    timed = [passage.words for passage in passages if _has_words_to_place(passage)]
+    words = _timed_words(path, timed, mended)
+    cues = _cues(path, [passage for passage in passages if not _has_words_to_place(passage)], mended, notes)
     notes += _mended_notes(mended, words) + speaker_note([*(word.speaker for word in words), *speakers_of(cues)])
     return Transcript(origin="words" if words else "subtitles", words=tuple(words), cues=tuple(cues), notes=notes)
 
@@ -99,59 +98,31 @@ def _are_words(entries: Sequence[Entry]) -> bool:
     return sum(" " not in text and len(cut_words(text)) <= 2 for text in written) >= _WORDS_SHARE * len(written)
 
 
-def _continued(words: Sequence[Entry]) -> list[Entry]:
-    """Words of which some were written in several pieces: where words begin with a space, one without goes on with the one before."""
-    spaced = sum(word.text.startswith(" ") for word in words)
-    if 2 * spaced <= len(words):
-        return list(words)
-    joined: list[Entry] = []
-    for word in words:
-        goes_on = bool(joined) and not word.text.startswith(" ") and word.text and word.speaker == joined[-1].speaker
-        if goes_on:
-            before = joined[-1]
-            end = word.end if word.end is not None else before.end
-            joined[-1] = Entry(before.text + word.text, before.start, end, before.is_milliseconds, before.speaker)
-        else:
-            joined.append(word)
-    return joined
+def _mend_words(passages: Sequence[Entry]) -> list[str]:
+    """Makes the words of passages those that were spoken, in place; what the user should know."""
+    described: list[str] = []
+    for passage in passages:
+        words, parts = without_descriptions([word for word in continued(passage.words) if word.text.strip()])
+        if words:
+            passage.text, parts_of_text = spoken_part(passage.text)
+            described += parts or parts_of_text
+        passage.words = words
+    notes = complete(passages)
+    for passage in passages:
+        passage.words = with_numbered_speakers(passage.words)
+    return notes + described_note(described)
 
 
-def _complete(entries: Sequence[Entry]) -> list[str]:
-    """Puts in what the words of passages leave out of their text, in place and without time, and says so; empty words go."""
-    missing: list[str] = []
-    respelled: list[tuple[str, str]] = []
-    num_passages = num_missing = 0
-    for entry in entries:
-        entry.words = _continued([word for word in entry.words if word.text.strip()])
-        if not entry.words or not entry.text.strip():
-            continue
-        lacking = uncovered(entry.text, [word.text for word in entry.words])
-        respelled += lacking.respelled
-        num_passages += bool(lacking.missing)
-        num_missing += sum(len(run) for _, run in lacking.missing)
-        missing += [" ".join(run) for _, run in lacking.missing]
-        for place, run in reversed(lacking.missing):
-            speaker = entry.words[max(0, place - 1)].speaker
-            entry.words[place:place] = [Entry(word, speaker=speaker) for word in run]
-    notes = []
-    if missing:
-        notes.append(
-            f"{counted(num_missing, 'word stands', 'words stand')} in the text of {counted(num_passages, 'passage', 'passages')} and not in its "
-            f"list of words ({first_few(missing)}); taken from the text."
-        )
-    if respelled:
-        text, listed = respelled[0]
-        notes.append(
-            f"{counted(len(respelled), 'place of the text is', 'places of the text are')} written otherwise in the list of words "
-            f"({text[:40]!r} as {listed[:40]!r}); the list was taken."
-        )
-    return notes
+def _has_words_to_place(passage: Entry) -> bool:
+    """Whether words of it have times, or nothing else has; words without, in a passage that has, are placed as a subtitle is."""
+    has_times = any(word.start is not None or word.end is not None for word in passage.words)
+    return has_times or (bool(passage.words) and passage.start is None and passage.end is None)
 
 
 def _timed_words(path: Path, passages: Sequence[Sequence[Entry]], mended: _Mended) -> list[TimedWord]:
-    """The words of all passages, passages and words in the order of time; a word without time stays behind the one before it."""
+    """The words of all passages, passages and words in the order of time; a word without time stays behind the one before it, a passage too."""
     found: list[tuple[float, list[TimedWord]]] = []
-    number = 0
+    number, last = 0, -math.inf
     for passage, entries in enumerate(passages):
         begin, words = -math.inf, []
         for entry in entries:
@@ -161,8 +132,8 @@ def _timed_words(path: Path, passages: Sequence[Sequence[Entry]], mended: _Mende
                 words.append((start if start is not None else begin, TimedWord(text, start, end, _speaker(entry), passage)))
             begin = start if start is not None else begin
         words.sort(key=lambda word: word[0])
-        if words:
-            found.append((next((word[0] for word in words if word[0] > -math.inf), begin), [word for _, word in words]))
+        last = next((word[0] for word in words if word[0] > -math.inf), last)
+        found.append((last, [word for _, word in words]))
     found.sort(key=lambda group: group[0])
     return [word for _, group in found for word in group]
 
@@ -172,18 +143,30 @@ def _speaker(entry: Entry) -> str | None:
 
 
 def _cues(path: Path, entries: Sequence[Entry], mended: _Mended, notes: list[str]) -> list[Cue]:
-    found, untimed = [], []
+    found, untimed, num_listed = [], [], 0
     for number, entry in enumerate(entries, start=1):
-        if not entry.text.strip():
+        turns = _turns(entry)
+        if not turns:
             continue
         start, end = _checked_times(entry, f"{path}, passage {number}", mended)
         if start is None or end is None:
-            untimed.append(entry.text.strip())
+            untimed.append(join_words([turn.text for turn in turns]))
         else:
-            found.append(ShownCue(start, end, [Turn(entry.text.strip(), _speaker(entry))]))
+            found.append(ShownCue(start, end, turns))
+            num_listed += bool(entry.words)
     if untimed:
         notes.append(f"{counted(len(untimed), 'passage has', 'passages have')} no times ({first_few(untimed)}); left out.")
+    if num_listed:
+        notes.append(f"{counted(num_listed, 'passage lists', 'passages list')} words of which none has a time; placed by the passage's.")
     return spoken_cues(sorted(found, key=lambda cue: cue.start), notes)
+
+
+def _turns(entry: Entry) -> list[Turn]:
+    """Who says which part of a passage, by its words where it lists any."""
+    if not entry.words:
+        return [Turn(entry.text.strip(), _speaker(entry))] if entry.text.strip() else []
+    runs = [(speaker, list(words)) for speaker, words in groupby(entry.words, key=_speaker)]
+    return [Turn(join_words([part for word in words for part in word.text.split()]), speaker) for speaker, words in runs]
 
 
 def _checked_times(entry: Entry, where: str, mended: _Mended) -> tuple[float | None, float | None]:
