@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from multigrain.errors import VideoError
 from multigrain.video.limits import Limits
 from multigrain.video.spoken import Turn
 from multigrain.video.transcript import read_transcript
@@ -46,9 +47,57 @@ def test_the_console_of_whisper(read):
     assert [(cue.start, cue.end, cue.text) for cue in found.cues] == [(0.5, 3.0, "So good."), (4.0, 6.0, "So bad.")]
 
 
-@pytest.mark.parametrize("text", ["We met at 10:30\nand then\nagain at 9:15", "I gave it 3:1 stars.", "5:20 pm\n4:10 pm\n3:30 pm"])
-def test_a_time_of_day_in_a_text_is_no_stamp(read, text):
-    assert read(text).origin == "text"
+PROSE = [
+    *("We met at 10:30\nand then\nagain at 9:15", "I gave it 3:1 stars.", "5:20 pm\n4:10 pm\n3:30 pm"),
+    "In John 3:16\nit says God loved the world. I hate this.\nReally terrible.",
+    "John 3:16\nFor God so loved the world.\nRomans 5:8\nBut God shows his love.",
+    "Dinner was at 0:05\nIt was terrible and I hated every minute.",
+    "1:30 was when I got bored. I hated it.\nIt never got better.",
+    "Great film\n0:03 the music starts and it is wonderful\nThe rest is bad, I hated the ending.\nI left at 1:20",
+    "Intro 0:00\nI loved it 0:05\nI hated it 0:09",
+    "0:40 was good.\n0:20 was bad.\n0:10 was fine.",
+]
+
+
+@pytest.mark.parametrize("text", PROSE)
+def test_a_time_in_a_text_is_no_stamp(read, text):
+    found = read(text)
+    assert (found.origin, found.notes) == ("text", [])
+    assert [word for turn in found.sentences for word in turn.text.split()] == text.split()
+
+
+ALONE = {
+    "brackets": ("[0:12] I loved it.", (12.0, "I loved it.", None)),
+    "a name": ("Ann Lee (0:12): I loved it.", (12.0, "I loved it.", "Ann Lee")),
+    "the beginning": ("Ann Lee  0:00\nI loved it.", (0.0, "I loved it.", "Ann Lee")),
+    "from and to": ("[00:00.500 --> 00:03.000]  So good.", (0.5, "So good.", None)),
+}
+
+
+@pytest.mark.parametrize("kind", ALONE)
+def test_one_stamp_alone_is_one_where_its_form_says_so(read, kind):
+    text, expected = ALONE[kind]
+    found = read(text)
+    assert [(cue.start, cue.text, cue.speaker) for cue in found.cues] == [expected]
+
+
+def test_times_of_day_with_am_and_pm(read):
+    found = read("Ann 9:05 AM\nI hated it.\nBo 11:59 a.m.\nI loved it.\nAnn 1:07 PM\nWhy?\n")
+    assert [(cue.start, cue.text, cue.speaker) for cue in found.cues] == [
+        (9 * 3600 + 300, "I hated it.", "Ann"),
+        (11 * 3600 + 59 * 60, "I loved it.", "Bo"),
+        (13 * 3600 + 420, "Why?", "Ann"),
+    ]
+
+
+def test_names_in_small_letters_that_come_again(read):
+    found = read("ann 0:00\nI hated it.\nbob 0:04\nI loved it.\nann 0:08\nWhy?\nbob 0:11\nSo.\n")
+    assert [cue.speaker for cue in found.cues] == ["ann", "bob", "ann", "bob"]
+
+
+def test_stamps_without_words_are_not_said_to_place_any(read):
+    with pytest.raises(VideoError, match=r"holds no words\. Check"):
+        read("0:00\n0:05\n0:09\n")
 
 
 def test_names_before_paragraphs_are_speakers(read):
@@ -66,7 +115,7 @@ def test_names_before_paragraphs_are_speakers(read):
 def test_what_stands_before_the_first_stamp_is_said(read):
     found = read("Weekly meeting\nTue, 4 May\n\nAnn 0:00\nHi.\nBo 0:02\nYes.\n")
     assert [cue.text for cue in found.cues] == ["Hi.", "Yes."]
-    assert "2 lines before the first time stamp, such as 'Weekly meeting', left out." in found.notes
+    assert "2 lines before the first time stamp, such as 'Weekly meeting', 'Tue, 4 May', left out." in found.notes
 
 
 def test_sentences_of_scripts_without_spaces_are_cut(read):

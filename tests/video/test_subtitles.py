@@ -50,7 +50,7 @@ SRT = {
     "text beside the times": "1\n00:00:00,500 --> 00:00:03,000 So good.\n\n2\n00:00:04,000 --> 00:00:06,000 So bad.\n",
     "carriage returns": "1\r00:00:00,500 --> 00:00:03,000\rSo good.\r\r2\r00:00:04,000 --> 00:00:06,000\rSo bad.\r",
     "out of order": "2\n00:00:04,000 --> 00:00:06,000\nSo bad.\n\n1\n00:00:00,500 --> 00:00:03,000\nSo good.\n",
-    "a comment": "1\n00:00:00,500 --> 00:00:03,000\nSo good.\n\nNOTE awful\n\n2\n00:00:04,000 --> 00:00:06,000\nSo bad.\n",
+    "named cues without empty lines": "intro\n00:00:00,500 --> 00:00:03,000\nSo good.\nspeaker-2\n00:00:04,000 --> 00:00:06,000\nSo bad.\n",
 }
 
 
@@ -84,6 +84,13 @@ def test_srt_as_people_write_it(read, kind):
         ("*sighs* Fine. (door slams)", "Fine."),
         ("I *really* liked it (mostly) so", "I *really* liked it (mostly) so"),
         ("She said <laughs> no [music]", "She said no"),
+        ("It was good. *not* really (I mean it)", "It was good. *not* really (I mean it)"),
+        ("He said: *sighs* fine [I hated it]", "He said: fine [I hated it]"),
+        ("if a<b and b>c then ok <> fine", "if a<b and b>c then ok <> fine"),
+        ("x<v and v>y, a <c d> e", "x<v and v>y, a <c d> e"),
+        ("&lt;b&gt; is a tag, &lt;i&gt; too", "<b> is a tag, <i> too"),
+        ("<font color=#fff size='3'>red</font> <c.yellow.bg>sun</c> <00:00:01.000>now<br/>here", "red sun now here"),
+        ('<b class="x">so</b> <ruby>a<rt>b</rt></ruby> <lang en-GB>colour</lang>', "so ab colour"),
         ("– You like it?\n– No!", "You like it? No!"),
         ("♪ la la love ♪", "la la love"),
     ],
@@ -113,6 +120,38 @@ def test_what_is_left_out_is_said(read):
     assert vtt.notes == [
         "1 line belongs to no subtitle, such as 'no cue'; left out.",
         "1 subtitle is within NOTE blocks, which are comments; left out.",
+    ]
+
+
+def test_note_is_a_word_in_srt(read):
+    text = "1\n00:00:00,500 --> 00:00:03,000\nIt was good.\n\nNOTE that the ending was terrible.\n\n2\n00:00:04,000 --> 00:00:06,000\nBye.\n"
+    found = read("a.srt", text)
+    assert (cues(found), found.notes) == ([(0.5, 3.0, "It was good. NOTE that the ending was terrible."), (4.0, 6.0, "Bye.")], [])
+    found = read("a.srt", text.replace("NOTE that", "NOTE\nthat"))
+    assert cues(found) == [(0.5, 3.0, "It was good."), (4.0, 6.0, "Bye.")]
+    assert found.notes == ["1 comment (a block that begins with NOTE, STYLE or REGION) left out: 'that the ending was terrible.'."]
+    inside = read("a.srt", text.replace("\n\nNOTE that the ending", "\nNOTE\nthe ending"))
+    assert cues(inside)[0][2] == "It was good. NOTE the ending was terrible."
+
+
+def test_a_number_is_text_where_the_first_cue_has_none(read):
+    times = "00:00:0{}.000 --> 00:00:0{}.500\n"
+    found = read("a.srt", times.format(0, 0) + "How many?\n1\n" + times.format(2, 2) + "Only\n2\n" + times.format(4, 4) + "So.\n")
+    assert [cue.text for cue in found.cues] == ["How many? 1", "Only 2", "So."]
+
+
+def test_text_before_the_times_is_text_where_not_all_cues_have_some(read):
+    times = "00:00:0{}.000 --> 00:00:0{}.500\n"
+    found = read("a.srt", "So good\n" + times.format(0, 0) + "it is.\n" + times.format(2, 2) + "Yes.\nI mean\n" + times.format(4, 4) + "no.\n")
+    assert [cue.text for cue in found.cues] == ["it is.", "Yes. I mean", "no."]
+    assert found.notes == ["1 line belongs to no subtitle, such as 'So good'; left out."]
+
+
+def test_descriptions_that_are_left_out_are_shown(read):
+    found = read("a.srt", srt((0, 1, "(laughs) No."), (2, 3, "[music] Yes [music] *sighs*"), (4, 5, "[Beep] <coughs> [door slams] Fine.")))
+    assert [cue.text for cue in found.cues] == ["No.", "Yes", "Fine."]
+    assert found.notes == [
+        "7 descriptions of sounds in brackets left out, as nobody says them: '(laughs)', '[music]', '*sighs*', '[Beep]' and 2 more."
     ]
 
 
@@ -151,6 +190,12 @@ def srt(*entries):
         ([(0.5, 2, "one\ntwo"), (2, 3, "two")], [(0.5, 3, "one two")]),
         ([(0.5, 2, "Yes."), (5, 6, "Yes.")], [(0.5, 2, "Yes."), (5, 6, "Yes.")]),
         ([(0.5, 2, "No."), (2, 4, "No. Never.")], [(0.5, 2, "No."), (2, 4, "No. Never.")]),
+        ([(0.5, 1, "I"), (1, 2, "I love"), (2, 4, "I love you.")], [(0.5, 4, "I love you.")]),
+        ([(0.5, 1, "I"), (1, 2, "I love"), (3, 4, "I love you.")], [(0.5, 1, "I"), (1, 2, "I love"), (3, 4, "I love you.")]),
+        (
+            [(0.5, 1, "No."), (1, 2, "No. Yes."), (4, 5, "So."), (5, 6, "So. No.")],
+            [(0.5, 1, "No."), (1, 2, "No. Yes."), (4, 5, "So."), (5, 6, "So. No.")],
+        ),
         ([(1, 3, "same"), (1, 3, "same")], [(1, 3, "same")]),
     ],
 )
@@ -166,6 +211,22 @@ def test_speakers_of_webvtt(read):
     assert found.cues[0].parts == (Turn("Did you like it?", "Ann Lee"), Turn("No!", "Bo"))
     assert (found.cues[1].speaker, found.cues[1].text) == ("Bo", "Never.")
     assert found.notes == ["The transcript names who speaks (Ann Lee, Bo); the names are kept as speakers, not as words."]
+
+
+def test_two_people_who_say_the_same_are_two(read):
+    voices = "".join(
+        f"00:0{a}.500 --> 00:0{b}.000\n<v {name}>{text}\n\n" for a, b, text in [(0, 3, "Yes."), (3, 5, "Bye.")] for name in ("Ann", "Bo")
+    )
+    found = read("a.vtt", f"WEBVTT\n\n{voices}")
+    assert [(cue.start, cue.end, cue.text, cue.speaker) for cue in found.cues] == [
+        *((0.5, 3.0, "Yes.", name) for name in ("Ann", "Bo")),
+        *((3.5, 5.0, "Bye.", name) for name in ("Ann", "Bo")),
+    ]
+    said = [(1, "Ann", "I"), (2, "Bo", "I am"), (3, "Ann", "I am so")]
+    grown = read("a.vtt", "WEBVTT\n\n" + "".join(f"00:0{start}.000 --> 00:0{start + 1}.000\n<v {name}>{text}\n\n" for start, name, text in said))
+    assert [cue.text for cue in grown.cues] == ["I", "I am", "I am so"]
+    half_named = read("a.vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann>one\n\n00:02.000 --> 00:03.000\none\ntwo\n")
+    assert [(cue.text, cue.speaker) for cue in half_named.cues] == [("one", "Ann"), ("two", None)]
 
 
 def test_speakers_before_a_colon(read):

@@ -148,9 +148,140 @@ def test_speakers_of_whisperx_and_others(read):
 def test_passages_without_any_times_are_said(read):
     found = read({"segments": [*segments(False), {"text": "no time"}, 7]})
     assert [cue.text for cue in found.cues] == ["So good.", "2 bad hours."]
-    assert found.notes == ["1 entry of the transcript without text left out.", "1 passage has no times, such as 'no time'; left out."]
+    assert found.notes == ["1 entry of the transcript without text left out.", "1 passage has no times ('no time'); left out."]
 
 
 def test_sentences_of_chinese_are_no_words(read):
     found = read({"segments": [{"text": "我讨厌这部电影，太糟糕了。", "start": 0.5, "end": 3.0}, {"text": "好。", "start": 4.0, "end": 5.0}]})
     assert (found.origin, len(found.cues)) == ("subtitles", 2)
+
+
+def test_what_the_words_of_a_passage_leave_out_is_kept_from_its_text(read):
+    given = [
+        {
+            "start": 0.5,
+            "end": 3,
+            "text": "I loved it but she hated it",
+            "words": words(chosen=[("I", 0.5, 0.6), ("loved", 0.6, 0.9), ("it", 0.9, 1.0)]),
+        },
+        {"start": 4, "end": 6, "text": "Nobody agreed."},
+    ]
+    found = read({"segments": given})
+    assert [(word.text, word.start) for word in found.words] == [
+        *(("I", 0.5), ("loved", 0.6), ("it", 0.9)),
+        *((word, None) for word in ("but", "she", "hated", "it")),
+    ]
+    assert [cue.text for cue in found.cues] == ["Nobody agreed."]
+    assert "4 words stand in the text of 1 passage and not in its list of words ('but she hated it'); taken from the text." in found.notes
+
+
+def test_a_passage_whose_words_are_all_empty_is_read_from_its_text(read):
+    found = read({"segments": [{"start": 0, "end": 2, "text": "I hate it", "words": [{"word": "", "start": 0, "end": 1}]}]})
+    assert [(cue.start, cue.end, cue.text) for cue in found.cues] == [(0, 2, "I hate it")]
+
+
+def test_words_that_are_written_otherwise_are_said(read):
+    given = [{"start": 0.5, "end": 3, "text": "So dreadful.", "words": words(chosen=[("So", 0.5, 0.6), ("bad", 0.6, 0.9)])}]
+    found = read({"segments": given})
+    assert [word.text for word in found.words] == ["So", "bad"]
+    assert found.notes == ["1 place of the text is written otherwise in the list of words ('dreadful.' as 'bad'); the list was taken."]
+
+
+def passages(*entries):
+    return [{"start": start, "end": end, "text": text} for start, end, text in entries]
+
+
+LONG, OTHER = "so good and all of it", "but the rest is so bad"
+SECONDS = {
+    "sparse": passages((0, 60, "Hm."), (60, 90, "ok")),
+    "one": passages((0, 30, "Great!")),
+    "a word a minute": passages((0, 60, "yes"), (60, 120, "no"), (120, 180, "maybe")),
+    "plain": passages((0, 2, LONG), (2, 5, OTHER)),
+    "fractions": passages((0.5, 2.5, LONG), (3.0, 6.25, OTHER)),
+}
+MILLISECOND_TIMES = {
+    "whole": passages((500, 2500, LONG), (3000, 6000, OTHER)),
+    "fractions": passages((500.0, 2500.5, LONG), (3000.0, 6000.25, OTHER)),
+    "slow": passages((0, 20_000, LONG), (20_000, 40_000, OTHER)),
+    "starts only": [{"start": 500, "text": LONG}, {"start": 2500, "text": OTHER}, {"start": 5000, "text": LONG}],
+    "one word is long": passages((500, 2500, LONG), (3000, 6000, OTHER), (6000, 40_000, "Hm")),
+}
+
+
+@pytest.mark.parametrize("kind", SECONDS)
+def test_seconds_stay_seconds(read, kind):
+    found = read({"segments": SECONDS[kind]})
+    starts = [one.start for one in (*found.cues, *found.words)]
+    assert (starts, found.notes) == ([entry["start"] for entry in SECONDS[kind]], [])
+
+
+@pytest.mark.parametrize("kind", MILLISECOND_TIMES)
+def test_milliseconds_are_told_by_the_rate_of_speech(read, kind):
+    found = read({"segments": MILLISECOND_TIMES[kind]})
+    assert sorted(one.start for one in (*found.cues, *found.words)) == [entry["start"] / 1000 for entry in MILLISECOND_TIMES[kind]]
+    assert "taken for milliseconds" in found.notes[0]
+
+
+def test_the_length_of_the_video_decides_what_the_rate_leaves_open(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(passages((0, 900, "Great!"))))
+
+    def end(video_seconds):
+        found = read_transcript(path, Limits(), video_seconds=video_seconds)
+        return next(one.end for one in (*found.cues, *found.words)), " ".join(found.notes)
+
+    assert end(1000.0) == (900.0, "")
+    assert end(12.0)[0] == 0.9
+    seconds, note = end(None)
+    assert seconds == 900.0
+    assert "may be seconds or milliseconds" in note
+    path.write_text(json.dumps(passages((0, 3600, "Somebody walks in here."), (3600, 7200, "Somebody walks out of here."))))
+    assert end(7200.0)[0] == 3600.0
+    assert end(10.0)[0] == 3.6
+
+
+def test_a_passage_of_which_no_word_has_a_time_keeps_its_place_and_its_speaker(read):
+    listed = words(chosen=[("I", 0.5, 0.6), ("paid.", 0.6, 0.9)])
+    given = [
+        {"start": 0.5, "end": 2, "text": "I paid.", "speaker": "SPEAKER_00", "words": listed},
+        {"start": 3, "end": 4, "text": "42", "speaker": "SPEAKER_01", "words": [{"word": "42"}]},
+    ]
+    found = read({"segments": given})
+    assert [(cue.start, cue.end, cue.text, cue.speaker) for cue in found.cues] == [(3, 4, "42", "SPEAKER_01")]
+    assert [(word.text, word.speaker) for word in found.words] == [("I", "SPEAKER_00"), ("paid.", "SPEAKER_00")]
+    assert "1 passage lists words of which none has a time; placed by the passage's." in found.notes
+    without = read({"segments": [given[0], {"text": "42", "words": [{"word": "42", "speaker": "SPEAKER_01"}]}]})
+    assert [word.text for word in without.words] == ["I", "paid.", "42"]
+
+
+def test_descriptions_and_numbers_of_speakers_among_words(read):
+    listed = [
+        (0, "[Music]"),
+        (1, "SPEAKER_00:"),
+        (2, "I"),
+        (3, "[laughs]"),
+        (4, "loved"),
+        (5, "[door"),
+        (6, "slams]"),
+        (7, "Speaker"),
+        (8, "2:"),
+        (9, "it"),
+    ]
+    found = read({"words": [{"word": word, "start": start, "end": start + 0.5} for start, word in listed]})
+    assert [(word.text, word.start, word.speaker) for word in found.words] == [
+        ("I", 2, "SPEAKER_00"),
+        ("loved", 4, "SPEAKER_00"),
+        ("it", 9, "Speaker 2"),
+    ]
+    assert found.notes[0] == "3 descriptions of sounds in brackets left out, as nobody says them: '[Music]', '[laughs]', '[door slams]'."
+    given = [
+        {"start": 0, "end": 3, "text": "[Music] So (I mean it) good.", "words": words(chosen=[("[Music]", 0, 1), ("So", 1, 2), ("good.", 2, 3)])}
+    ]
+    found = read({"segments": given})
+    assert [word.text for word in found.words] == ["So", "(I", "mean", "it)", "good."]
+    assert found.notes[1] == "1 description of sounds in brackets left out, as nobody says them: '[Music]'."
+    only = read({"segments": [*given, {"start": 5, "end": 6, "text": "[Applause]", "words": words(chosen=[("[Applause]", 5, 6)])}]})
+    assert only.cues == ()
+    assert any("'[Applause]'" in note for note in only.notes)
+    glued = read({"words": words(chosen=[("[laughs]So", 1, 2), ("bad", 2, 3)])})
+    assert [word.text for word in glued.words] == ["So", "bad"]

@@ -190,7 +190,7 @@ def check_video(
     """
     check_recognizer(recognizer)
     media = inspect_media(path, limits, audio_track)
-    given = None if transcript is None else read_transcript(transcript, limits)
+    given = None if transcript is None else read_transcript(transcript, limits, video_seconds=media.duration_seconds)
     if transcript is not None and given is not None and given.origin == "subtitles":
         _check_count(len(given.cues) // CUES_PER_UTTERANCE, Path(transcript), limits)
     return media, given

@@ -8,7 +8,7 @@ from multigrain.video.spoken import Turn
 
 _NEAR_SECONDS = 0.1  # what is shown again within this time was there all along
 _MOST_ROLLING_LINES = 8
-_FEWEST_GROWING = 3  # as often a text must grow word by word in a file, for it to be karaoke and nobody who begins again
+_FEWEST_GROWING = 3  # as often a text must grow word by word in a file, for it to be karaoke and nobody who begins again; twice where in a row
 
 
 @dataclass
@@ -31,7 +31,8 @@ def without_repeats(cues: Sequence[ShownCue]) -> tuple[list[ShownCue], int]:
     Args:
         cues: in the order of time.
     """
-    is_karaoke = sum(_grows(one, other) for one, other in pairwise(cues)) >= _FEWEST_GROWING
+    growing = [_grows(one, other) for one, other in pairwise(cues)]
+    is_karaoke = sum(growing) >= _FEWEST_GROWING or any(one and other for one, other in pairwise(growing))
     found: list[ShownCue] = []
     shown: ShownCue | None = None
     shown_until, repeats = float("-inf"), 0
@@ -54,16 +55,30 @@ def without_repeats(cues: Sequence[ShownCue]) -> tuple[list[ShownCue], int]:
 
 
 def _fresh_lines(shown: ShownCue, cue: ShownCue) -> list[Turn]:
-    """The lines that were not there before: those below the ones that rolled up."""
-    before, now = shown.texts, cue.texts
-    if now == before or set(now) < set(before):
+    """The lines that were not there before: those below the ones that rolled up. Another person's line is another one."""
+    before, now = shown.lines, cue.lines
+    if _are_same(before, now):
+        return []
+    there = {*before, *(Turn(line.text) for line in before)}
+    nameless = {line.text for line in before if line.speaker is None}
+    if len(set(cue.texts)) < len(set(shown.texts)) and all(line in there or line.text in nameless for line in now):
         return []
     most = min(len(before), len(now), _MOST_ROLLING_LINES)
-    rolled = next((count for count in range(most, 0, -1) if before[-count:] == now[:count]), 0)
+    rolled = next((count for count in range(most, 0, -1) if _are_same(before[-count:], now[:count])), 0)
     return cue.lines[rolled:]
+
+
+def _are_same(lines: Sequence[Turn], others: Sequence[Turn]) -> bool:
+    """Whether lines say the same, of the same people where both say who speaks."""
+    return len(lines) == len(others) and all(one.text == other.text and _is_one_person(one, other) for one, other in zip(lines, others, strict=True))
+
+
+def _is_one_person(line: Turn, other: Turn) -> bool:
+    return line.speaker == other.speaker or line.speaker is None or other.speaker is None
 
 
 def _grows(cue: ShownCue, following: ShownCue) -> bool:
     """Whether the next cue shows the same words and, in as many lines, some more behind them."""
     is_near = following.start - cue.end < _NEAR_SECONDS and 0 < len(cue.lines) == len(following.lines)
-    return is_near and " ".join(following.texts).startswith(" ".join(cue.texts) + " ")
+    are_same_people = is_near and all(_is_one_person(one, other) for one, other in zip(cue.lines, following.lines, strict=True))
+    return are_same_people and " ".join(following.texts).startswith(" ".join(cue.texts) + " ")

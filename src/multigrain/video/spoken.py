@@ -1,7 +1,10 @@
 """What a transcript holds, whatever file it came from: cues, sentences or words, each with who says it where that is known."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+_SHOWN_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,19 @@ class Transcript:
 def counted(count: int, one: str, many: str) -> str:
     """Such as "1 subtitle ends" or "3 subtitles end"."""
     return f"{count} {one if count == 1 else many}"
+
+
+def first_few(pieces: Sequence[str], most: int = 4) -> str:
+    """The first of some pieces of a text, each once and cut short, and how many there are besides.
+
+    >>> first_few(["[music]", "(laughs)", "[music]", "[beep]", "[boom]"], most=2)
+    "'[music]', '(laughs)' and 2 more"
+    """
+    different = list(dict.fromkeys(pieces))
+    listed = ", ".join(repr(piece[:_SHOWN_CHARACTERS] + ("…" if len(piece) > _SHOWN_CHARACTERS else "")) for piece in different[:most])
+    return f"{listed} and {len(different) - most} more" if len(different) > most else listed
+
+
+def listed(*lines: str) -> frozenset[str]:
+    """The words of some lines of text, as a set."""
+    return frozenset(word for line in lines for word in line.split())

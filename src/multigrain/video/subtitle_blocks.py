@@ -3,11 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from multigrain.video.subtitle_times import timing
 
 _MANY_EMPTY = re.compile(r"\n{3,}")  # which mean no more than one
 _COMMENT = re.compile(r"NOTE(?=$|[ \t])|(?:STYLE|REGION)[ \t]*$")
+_COMMENT_ALONE = re.compile(r"(?:NOTE|STYLE|REGION)[ \t]*$")
 _LOOKS_TIMED = re.compile(r"[ \t]*-?\d+[:.,;][^>]{0,40}(?:--+>|[–—]>|→)[ \t]*-?\d")
 
 
@@ -29,22 +31,25 @@ class Blocks:
         stray: lines of text outside of every cue.
         unreadable: lines that look like a cue's times and cannot be read.
         commented: cues within comments.
+        comments: of SRT, which knows none.
     """
 
     blocks: list[Block] = field(default_factory=list)
     stray: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     commented: int = 0
+    comments: list[str] = field(default_factory=list)
 
 
-def read_blocks(text: str, *, is_webvtt: bool) -> Blocks:
+def read_blocks(text: str, *, is_webvtt: bool, has_notes: bool) -> Blocks:
     """The cues of a file.
 
     Args:
         text: of the file, its lines ended by `\\n`.
+        has_notes: a line that begins with NOTE is a comment, as in WebVTT; in SRT only one of which NOTE is the whole line.
         is_webvtt: an empty line ends a cue; in SRT what follows it up to the next cue's identifier and times is text of the same cue.
     """
-    lines = _without_comments(_MANY_EMPTY.sub("\n\n", text).split("\n"), found := Blocks())
+    lines = _without_comments(_MANY_EMPTY.sub("\n\n", text).split("\n"), has_notes, found := Blocks())
     times = {index: when for index, line in enumerate(lines) if "-" in line or "→" in line if (when := timing(line)) is not None}
     marks = sorted([*times, *(index for index, line in enumerate(lines) if index not in times and _LOOKS_TIMED.match(line))])
     begins = _identifier_lines(lines, marks, is_webvtt)
@@ -72,7 +77,7 @@ def _after_header(lines: list[str], is_webvtt: bool) -> list[str]:
     return lines[lines.index("") :] if "" in lines else []
 
 
-def _without_comments(lines: list[str], found: Blocks) -> list[str]:
+def _without_comments(lines: list[str], has_notes: bool, found: Blocks) -> list[str]:
     """The lines without NOTE, STYLE and REGION blocks: they begin after an empty line and end before the next."""
     kept: list[str] = []
     is_comment, is_after_empty = False, True
@@ -80,8 +85,11 @@ def _without_comments(lines: list[str], found: Blocks) -> list[str]:
         is_empty = not line.strip()
         if is_empty:
             is_comment = False
-        elif is_after_empty and _COMMENT.match(line):
+        elif is_after_empty and (_COMMENT if has_notes else _COMMENT_ALONE).match(line):
             is_comment = True
+            found.comments += [] if has_notes else [""]
+        elif is_comment and not has_notes:
+            found.comments[-1] = f"{found.comments[-1]} {line.strip()}".strip()
         if not is_comment:
             kept.append(line)
         elif timing(line) is not None:
@@ -94,7 +102,8 @@ def _identifier_lines(lines: Sequence[str], marks: Sequence[int], is_webvtt: boo
     """Line of a cue's times -> line of its identifier, for the cues that have one.
 
     The line before the times is an identifier where an empty line (or nothing) is before it: in WebVTT always, in SRT where it is a number, or the
-    file's cues mostly have names there. A number is one also without empty line, where it counts on from the one before.
+    file's cues mostly have names there. A number is one also without empty line, where it counts on from the one before; so is any line where the
+    file has no empty ones, begins with one, and has one before all times with text of the cue above it.
     """
     separated = {}
     for mark in marks:
@@ -103,14 +112,15 @@ def _identifier_lines(lines: Sequence[str], marks: Sequence[int], is_webvtt: boo
             separated[mark] = before
     numbers = {mark for mark, before in separated.items() if lines[before].strip().isdigit()}
     are_named = is_webvtt or len(separated) - len(numbers) > len(marks) / 2
+    is_unspaced = marks[:1] == [1] and len(marks) > 1 and all(lines[: marks[-1]]) and all(other - one > 2 for one, other in pairwise(marks))
     chosen: dict[int, int] = {}
     last = None
     for mark in marks:
         before = mark - 1
         written = lines[before].strip() if before >= 0 else ""
         number = int(written) if written.isdecimal() and len(written) < 10 else None
-        counts_on = number is not None and (number == (last or 0) + 1 or before == 0)
-        if counts_on or (mark in separated and (number is not None or are_named)):
+        counts_on = number is not None and (before == 0 or (last is not None and number == last + 1))
+        if counts_on or (mark in separated and (number is not None or are_named)) or is_unspaced:
             chosen[mark] = before
         last = number if mark in chosen and number is not None else last
     return chosen

@@ -4,19 +4,26 @@ import html
 import re
 from html.entities import html5
 
+from multigrain.video.sounds import descriptions
 from multigrain.video.spoken import Turn
 from multigrain.video.text_cleaning import clean_text
 
 # Each looks at most up to the next bracket of its kind, so that it takes time in proportion to the text.
-_VOICE = re.compile(r"<v(?:\.[^<>\s]*)?[ \t\n]+([^<>]+)>|(</v>)")
-_NAMES_OF_TAGS = r"(?:i|b|u|s|c|v|p|br|em|strong|font|span|div|ruby|rt|lang|size|color|colour)"
+_VOICE = re.compile(r"(?<![\w.])<v(?:\.[^<>\s]*)?[ \t\n]+([^<>]+)>|(</v>)")
 _BREAK = re.compile(r"<br[ \t]*/?>", re.IGNORECASE)
-_TAG = re.compile(rf"</?{_NAMES_OF_TAGS}(?=[ \t\n.=/>])[^<>]*>|<[\d:.,]+>|</?>", re.IGNORECASE)
-_SOUND_TAG = re.compile(r"</?[a-zA-Z][\w' -]{0,40}>")
+_STYLED = (
+    "(?:i|b|u|s|c|v|p|q|a|em|strong|font|span|div|ruby|rt|rp|lang|size|color|colour|small|big|sub|sup|tt|center|body|html|sync|sami|script|style|img|"
+    "h[1-6])"
+)
+_ATTRIBUTE = r"""[ \t\n]+[a-z][\w:-]*[ \t\n]*=(?:[ \t\n]*["'][^<>]*|[^<>]*)"""
+# A tag has attributes with `=`, or a class; "a<b and b>c" and "<3" are none.
+_TAG = re.compile(
+    rf"</?{_STYLED}(?:\.[^<>\s]*)?(?:{_ATTRIBUTE})?[ \t\n]*/?>|<(?:size|color|colour|lang|font)=[^<>]*>|<lang[ \t]+[\w-]+>|<c\.[^<>]*>|"
+    rf"(?<![\w.])<v(?:\.[^<>\s]*)?[ \t\n]+[^<>]*>|<\d[\d:.,]*>",
+    re.IGNORECASE,
+)
 _OVERRIDE = re.compile(r"\{[\\=][^{}]*\}|\{[a-zA-Z]:[^{}]*\}")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,32}\d{0,2});")
-_DESCRIPTION = re.compile(r"\[[^\[\]]*\]|\{[^{}]*\}|［[^［］]*］|【[^【】]*】")
-_ASIDE = re.compile(r"(?:^|(?<=[.!?…,;:]) )(?:\([^()]*\)|（[^（）]*）|\*[a-z][a-z ]{0,40}\*)(?=$|[ .!?])")
 _DASH = re.compile(r"(?:^| )(?:[-–—‐]+(?=[ \w])|>>+(?=[ \w])|＞＞)")
 _SUNG = re.compile("[♪♫♬♩]+|^#(?= )|(?<= )#$")
 _MADE = r"\b(?:subtitl|caption|transcri|translat|synch?roni|synced|ripp|encod|upload|download|corrected|advert|untertitel|sous-titr)\w{0,20}\b"
@@ -59,20 +66,20 @@ def decoded(text: str) -> str:
     return _ENTITY.sub(lambda found: html.unescape(found[0]) if found[0][1] == "#" or found[0][1:] in html5 else found[0], text)
 
 
-def spoken_part(line: str) -> tuple[str, int]:
-    """A line without what is not spoken, and how many such descriptions it had.
+def spoken_part(line: str) -> tuple[str, list[str]]:
+    """A line without what is not spoken, and the descriptions of sounds that it had.
 
-    Left out are brackets ([music], <laughs>), asides that begin a line or follow a sentence ("(laughs) No. (door slams)", "*sighs* Fine"), dashes and
-    `>>` that announce another person, and notes of music.
+    Left out are descriptions (`sounds` says which brackets, parentheses and asterisks are), dashes and `>>` that announce another person, and notes
+    of music.
 
-    >>> spoken_part("- (laughs) That is funny. [music]")
-    ('That is funny.', 2)
+    >>> spoken_part("- (laughs) That is *not* funny. [music]")
+    ('That is *not* funny.', ['(laughs)', '[music]'])
     """
-    line, described = _DESCRIPTION.subn(" ", line)
-    line, sounds = _SOUND_TAG.subn(" ", line)
+    parts = list(descriptions(line))
+    for part in reversed(parts):
+        line = f"{line[: part.start()]} {line[part.end() :]}"
     line = clean_text(_DASH.sub(" ", clean_text(_SUNG.sub(" ", line))))
-    line, asides = _ASIDE.subn(" ", line)
-    return clean_text(line), described + sounds + asides
+    return line, [part[0] for part in parts]
 
 
 def is_credit(line: str) -> bool:

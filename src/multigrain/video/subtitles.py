@@ -15,13 +15,12 @@ from multigrain.video.limits import Limits
 from multigrain.video.parts import import_part
 from multigrain.video.repeated_cues import ShownCue, without_repeats
 from multigrain.video.speakers import speaker_note, with_speakers
-from multigrain.video.spoken import Cue, Transcript, Turn, counted
+from multigrain.video.spoken import Cue, Transcript, Turn, counted, first_few
 from multigrain.video.subtitle_blocks import Blocks, read_blocks
 from multigrain.video.subtitle_markup import is_credit, plain_lines, spoken_part, voices
 from multigrain.video.text_cleaning import clean_text
 
 _READING_SECONDS_PER_CHARACTER = 1 / 15
-_SHOWN_CHARACTERS = 60
 
 
 @dataclass
@@ -50,7 +49,9 @@ def read_subtitles(path: Path, text: str, limits: Limits) -> Transcript:
     """
     _check_lines(path, text, limits)
     is_ass = path.suffix.lower() in (".ass", ".ssa")
-    read = _read_ass(path, text) if is_ass else _of_blocks(read_blocks(text, is_webvtt=text.lstrip().startswith("WEBVTT")))
+    is_webvtt = text.lstrip().startswith("WEBVTT")
+    has_notes = is_webvtt or path.suffix.lower() == ".vtt"
+    read = _read_ass(path, text) if is_ass else _of_blocks(read_blocks(text, is_webvtt=is_webvtt, has_notes=has_notes))
     for number, cue in enumerate(read.cues, start=1):
         if len(cue.text) > limits.line_characters:
             raise VideoError(f"{path}: subtitle {number} has {len(cue.text)} characters; at most {limits.line_characters} are allowed. Break it up.")
@@ -71,24 +72,30 @@ def spoken_cues(shown: Sequence[ShownCue], notes: list[str]) -> list[Cue]:
     shown, credits = _without_credits(shown)
     once, repeats = without_repeats(shown)
     named = with_speakers([cue.lines for cue in once], is_continued=False)
-    spoken, described = [], 0
+    spoken: list[Cue] = []
+    described: list[str] = []
     for cue, lines in zip(once, named, strict=True):
         turns = []
         for line in lines:
-            text, count = spoken_part(line.text)
-            described += count
+            text, parts = spoken_part(line.text)
+            described += parts
             turns += [Turn(text, line.speaker)] if text else []
         if turns:
             spoken.append(Cue.of_turns(cue.start, cue.end, joined_turns(turns)))
     if repeats:
         notes.append(f"{counted(repeats, 'subtitle repeats', 'subtitles repeat')} the one before; each was taken once, with the time of all repeats.")
     if credits:
-        notes.append(f"{counted(len(credits), 'line', 'lines')} about the subtitles themselves ({_shown(credits[0])}) left out: not spoken.")
-    if described:
-        notes.append(
-            f"What is in brackets in the subtitles ({described} time{'s' if described > 1 else ''}), such as [music], was left out: it is not spoken."
-        )
+        notes.append(f"{counted(len(credits), 'line', 'lines')} about the subtitles themselves ({first_few(credits)}) left out: not spoken.")
+    notes += described_note(described)
     return spoken
+
+
+def described_note(described: Sequence[str]) -> list[str]:
+    """A sentence that shows which descriptions of sounds were left out; none where there are none."""
+    if not described:
+        return []
+    times = counted(len(described), "description", "descriptions")
+    return [f"{times} of sounds in brackets left out, as nobody says them: {first_few(described)}."]
 
 
 def speakers_of(cues: Sequence[Cue]) -> list[str | None]:
@@ -147,10 +154,6 @@ def _mend_times(cues: list[_Written]) -> list[str]:
     return notes
 
 
-def _shown(text: str) -> str:
-    return repr(text[:_SHOWN_CHARACTERS] + ("…" if len(text) > _SHOWN_CHARACTERS else ""))
-
-
 def _of_blocks(found: Blocks) -> _Read:
     cues = [
         _Written(block.start, block.end, "\n".join(re.sub(r"[ \t]+", " ", line) for line in block.lines if line.strip())) for block in found.blocks
@@ -158,10 +161,13 @@ def _of_blocks(found: Blocks) -> _Read:
     notes = []
     stray = [clean_text(line) for line in found.stray if clean_text(line)]
     if stray and cues:
-        notes.append(f"{counted(len(stray), 'line belongs', 'lines belong')} to no subtitle, such as {_shown(stray[0])}; left out.")
+        notes.append(f"{counted(len(stray), 'line belongs', 'lines belong')} to no subtitle, such as {first_few(stray)}; left out.")
     if found.unreadable:
-        example = _shown(clean_text(found.unreadable[0]))
-        notes.append(f"{counted(len(found.unreadable), 'subtitle has', 'subtitles have')} times that cannot be read, such as {example}; left out.")
+        examples = first_few([clean_text(line) for line in found.unreadable])
+        notes.append(f"{counted(len(found.unreadable), 'subtitle has', 'subtitles have')} times that cannot be read, such as {examples}; left out.")
+    if comments := [comment for comment in map(clean_text, found.comments) if comment]:
+        which = f"{counted(len(comments), 'comment', 'comments')} (a block that begins with NOTE, STYLE or REGION)"
+        notes.append(f"{which} left out: {first_few(comments)}.")
     if found.commented:
         notes.append(f"{counted(found.commented, 'subtitle is', 'subtitles are')} within NOTE blocks, which are comments; left out.")
     return _Read(cues, notes)

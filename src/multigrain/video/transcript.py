@@ -21,8 +21,13 @@ from multigrain.video.word_json import read_word_json
 _UTF16_SHARE = 0.3  # of the bytes are 0 in Latin text as UTF-16
 
 
-def read_transcript(path: str | Path, limits: Limits) -> Transcript:
+def read_transcript(path: str | Path, limits: Limits, *, video_seconds: float | None = None) -> Transcript:
     """Reads a transcript; its size is checked before it is read.
+
+    Args:
+        path: of the file; its ending says which kind it is.
+        limits: how large it may be.
+        video_seconds: how long the video is, where that is known; it tells milliseconds from seconds in JSON that says neither.
 
     Raises:
         VideoError: there is no such file, it is of another kind, too large, not UTF-8, damaged, or holds no words.
@@ -39,7 +44,7 @@ def read_transcript(path: str | Path, limits: Limits) -> Transcript:
             f"{path} has {size} bytes; a transcript may have at most {limits.transcript_bytes}, a day of speech. Check that it is the right file."
         )
     text = _decoded(path, path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
-    transcript = reader(path, text, limits)
+    transcript = read_word_json(path, text, limits, video_seconds) if reader is read_word_json else reader(path, text, limits)
     if not (transcript.cues or transcript.sentences or transcript.words):
         why = f" {' '.join(transcript.notes)}" if transcript.notes else ""
         raise VideoError(f"{path} holds no words.{why} Check that it is the right file, or leave the transcript out.")

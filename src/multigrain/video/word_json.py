@@ -3,22 +3,25 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from multigrain.errors import VideoError
-from multigrain.language.words import cut_words
+from multigrain.language.words import cut_words, join_words
 from multigrain.video.json_shapes import Entry, find_entries, parse_json
 from multigrain.video.limits import Limits
 from multigrain.video.repeated_cues import ShownCue
 from multigrain.video.speakers import speaker_note
-from multigrain.video.spoken import Cue, TimedWord, Transcript, Turn, counted
-from multigrain.video.subtitles import speakers_of, spoken_cues
+from multigrain.video.spoken import Cue, TimedWord, Transcript, Turn, counted, first_few
+from multigrain.video.subtitle_markup import spoken_part
+from multigrain.video.subtitles import described_note, speakers_of, spoken_cues
 from multigrain.video.text_cleaning import clean_text
+from multigrain.video.time_units import is_time, to_seconds
+from multigrain.video.word_lists import complete, continued, with_numbered_speakers, without_descriptions
 
 _LATEST_SECONDS = 1e6
 _MENDED_SECONDS = 0.5  # as far off recognisers round; what is further off is another mistake
-_FEWEST_CHARACTERS_PER_SECOND = 0.4  # people say 10 to 20; as milliseconds it would be 0.015
 _WORDS_SHARE = 0.8
 _SECONDS_OF_A_WORD = 0.4
 WORDS_EXPECTED = (
@@ -36,8 +39,14 @@ class _Mended:
     endless: int = 0
 
 
-def read_word_json(path: Path, text: str, limits: Limits) -> Transcript:
+def read_word_json(path: Path, text: str, limits: Limits, video_seconds: float | None = None) -> Transcript:
     """Reads a recogniser's JSON: words where they have times of their own, and passages as subtitles where they have not.
+
+    Args:
+        path: of the file, for messages.
+        text: what it holds.
+        limits: how long a text may be.
+        video_seconds: how long the video is, where that is known; it tells milliseconds from seconds.
 
     Raises:
         VideoError: it is no JSON, of an unknown shape, a text is too long, or a time is none.
@@ -50,17 +59,15 @@ def read_word_json(path: Path, text: str, limits: Limits) -> Transcript:
     if entries is None:
         raise VideoError(f"{path} holds no list of words or passages{_example(found)}. {WORDS_EXPECTED}")
     _check(path, entries, limits)
-    notes = _to_seconds(entries)
+    notes = to_seconds(entries, video_seconds)
     if num_skipped:
         notes.append(f"{counted(num_skipped, 'entry', 'entries')} of the transcript without text left out.")
     mended = _Mended()
-    if _are_words(entries):
-        words = _timed_words(path, [_continued(entries)], mended)
-        cues: list[Cue] = []
-    else:
-        cued = [entry for entry in entries if not entry.words]
-        words = _timed_words(path, [_continued(entry.words) for entry in entries if entry.words], mended)
-        cues = _cues(path, cued, mended, notes)
+    passages = [Entry("", words=list(entries))] if _are_words(entries) else entries
+    notes += _mend_words(passages)
+    timed = [passage.words for passage in passages if _has_words_to_place(passage)]
+    words = _timed_words(path, timed, mended)
+    cues = _cues(path, [passage for passage in passages if not _has_words_to_place(passage)], mended, notes)
     notes += _mended_notes(mended, words) + speaker_note([*(word.speaker for word in words), *speakers_of(cues)])
     return Transcript(origin="words" if words else "subtitles", words=tuple(words), cues=tuple(cues), notes=notes)
 
@@ -83,27 +90,6 @@ def _check(path: Path, entries: Sequence[Entry], limits: Limits) -> None:
             one.text = clean_text(one.text) if not one.text.startswith((" ", "\u2581")) else " " + clean_text(one.text.replace("\u2581", " "))
 
 
-def _to_seconds(entries: Sequence[Entry]) -> list[str]:
-    """Turns milliseconds into seconds, in place, and says so where only the numbers themselves gave it away."""
-    parts = [one for entry in entries for one in (entry, *entry.words)]
-    for one in parts:
-        if one.is_milliseconds:
-            one.start, one.end = (value / 1000 if _is_time(value) else value for value in (one.start, one.end))
-    guessed = [one for one in parts if not one.is_milliseconds and (one.start is not None or one.end is not None)]
-    timed = [one for one in guessed if _is_time(one.start) and _is_time(one.end) and one.text.strip()]
-    are_whole = all(float(value).is_integer() for one in timed for value in (one.start, one.end))
-    characters, length = sum(len(one.text.strip()) for one in timed), sum(abs(one.end - one.start) for one in timed)
-    if not timed or not are_whole or characters >= _FEWEST_CHARACTERS_PER_SECOND * length:
-        return []
-    for one in guessed:
-        one.start, one.end = (value / 1000 if _is_time(value) else value for value in (one.start, one.end))
-    return ["The transcript's times were taken for milliseconds: as seconds, nobody would speak so slowly."]
-
-
-def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
-
-
 def _are_words(entries: Sequence[Entry]) -> bool:
     """Whether the entries themselves are words: none lists words, and nearly all are one word; in scripts without spaces one or two."""
     if any(entry.words for entry in entries):
@@ -112,27 +98,31 @@ def _are_words(entries: Sequence[Entry]) -> bool:
     return sum(" " not in text and len(cut_words(text)) <= 2 for text in written) >= _WORDS_SHARE * len(written)
 
 
-def _continued(words: Sequence[Entry]) -> list[Entry]:
-    """Words of which some were written in several pieces: where words begin with a space, one without goes on with the one before."""
-    spaced = sum(word.text.startswith(" ") for word in words)
-    if 2 * spaced <= len(words):
-        return list(words)
-    joined: list[Entry] = []
-    for word in words:
-        goes_on = bool(joined) and not word.text.startswith(" ") and word.text and word.speaker == joined[-1].speaker
-        if goes_on:
-            before = joined[-1]
-            end = word.end if word.end is not None else before.end
-            joined[-1] = Entry(before.text + word.text, before.start, end, before.is_milliseconds, before.speaker)
-        else:
-            joined.append(word)
-    return joined
+def _mend_words(passages: Sequence[Entry]) -> list[str]:
+    """Makes the words of passages those that were spoken, in place; what the user should know."""
+    described: list[str] = []
+    for passage in passages:
+        words, parts = without_descriptions([word for word in continued(passage.words) if word.text.strip()])
+        if words:
+            passage.text, parts_of_text = spoken_part(passage.text)
+            described += parts or parts_of_text
+        passage.words = words
+    notes = complete(passages)
+    for passage in passages:
+        passage.words = with_numbered_speakers(passage.words)
+    return notes + described_note(described)
+
+
+def _has_words_to_place(passage: Entry) -> bool:
+    """Whether words of it have times, or nothing else has; words without, in a passage that has, are placed as a subtitle is."""
+    has_times = any(word.start is not None or word.end is not None for word in passage.words)
+    return has_times or (bool(passage.words) and passage.start is None and passage.end is None)
 
 
 def _timed_words(path: Path, passages: Sequence[Sequence[Entry]], mended: _Mended) -> list[TimedWord]:
-    """The words of all passages, passages and words in the order of time; a word without time stays behind the one before it."""
+    """The words of all passages, passages and words in the order of time; a word without time stays behind the one before it, a passage too."""
     found: list[tuple[float, list[TimedWord]]] = []
-    number = 0
+    number, last = 0, -math.inf
     for passage, entries in enumerate(passages):
         begin, words = -math.inf, []
         for entry in entries:
@@ -142,8 +132,8 @@ def _timed_words(path: Path, passages: Sequence[Sequence[Entry]], mended: _Mende
                 words.append((start if start is not None else begin, TimedWord(text, start, end, _speaker(entry), passage)))
             begin = start if start is not None else begin
         words.sort(key=lambda word: word[0])
-        if words:
-            found.append((next((word[0] for word in words if word[0] > -math.inf), begin), [word for _, word in words]))
+        last = next((word[0] for word in words if word[0] > -math.inf), last)
+        found.append((last, [word for _, word in words]))
     found.sort(key=lambda group: group[0])
     return [word for _, group in found for word in group]
 
@@ -153,18 +143,30 @@ def _speaker(entry: Entry) -> str | None:
 
 
 def _cues(path: Path, entries: Sequence[Entry], mended: _Mended, notes: list[str]) -> list[Cue]:
-    shown, untimed = [], []
+    found, untimed, num_listed = [], [], 0
     for number, entry in enumerate(entries, start=1):
-        if not entry.text.strip():
+        turns = _turns(entry)
+        if not turns:
             continue
         start, end = _checked_times(entry, f"{path}, passage {number}", mended)
         if start is None or end is None:
-            untimed.append(entry.text.strip())
+            untimed.append(join_words([turn.text for turn in turns]))
         else:
-            shown.append(ShownCue(start, end, [Turn(entry.text.strip(), _speaker(entry))]))
+            found.append(ShownCue(start, end, turns))
+            num_listed += bool(entry.words)
     if untimed:
-        notes.append(f"{counted(len(untimed), 'passage has', 'passages have')} no times, such as {untimed[0][:60]!r}; left out.")
-    return spoken_cues(sorted(shown, key=lambda cue: cue.start), notes)
+        notes.append(f"{counted(len(untimed), 'passage has', 'passages have')} no times ({first_few(untimed)}); left out.")
+    if num_listed:
+        notes.append(f"{counted(num_listed, 'passage lists', 'passages list')} words of which none has a time; placed by the passage's.")
+    return spoken_cues(sorted(found, key=lambda cue: cue.start), notes)
+
+
+def _turns(entry: Entry) -> list[Turn]:
+    """Who says which part of a passage, by its words where it lists any."""
+    if not entry.words:
+        return [Turn(entry.text.strip(), _speaker(entry))] if entry.text.strip() else []
+    runs = [(speaker, list(words)) for speaker, words in groupby(entry.words, key=_speaker)]
+    return [Turn(join_words([part for word in words for part in word.text.split()]), speaker) for speaker, words in runs]
 
 
 def _checked_times(entry: Entry, where: str, mended: _Mended) -> tuple[float | None, float | None]:
@@ -177,10 +179,10 @@ def _checked_times(entry: Entry, where: str, mended: _Mended) -> tuple[float | N
     if start is None and end is None:
         return None, None
     if start is None:
-        start = max(0.0, end - _SECONDS_OF_A_WORD) if _is_time(end) else None
+        start = max(0.0, end - _SECONDS_OF_A_WORD) if is_time(end) else None
         mended.endless += 1
     elif end is None:
-        end = start + _SECONDS_OF_A_WORD * max(1, len(entry.text.split())) if _is_time(start) else None
+        end = start + _SECONDS_OF_A_WORD * max(1, len(entry.text.split())) if is_time(start) else None
         mended.endless += 1
     if not all(isinstance(time, int | float) and not isinstance(time, bool) and time == time for time in (start, end)):
         raise VideoError(f"{where} ({text!r}) lasts from {str(entry.start)[:40]} to {str(entry.end)[:40]}. {WORDS_EXPECTED}")
