@@ -80,4 +80,4 @@ class Transcript:
 
 def counted(count: int, one: str, many: str) -> str:
     """Such as "1 subtitle ends" or "3 subtitles end"."""
-    return f"{count} {one if count == 1 else many}"
+    return f"{count:,} {one if count == 1 else many}"
