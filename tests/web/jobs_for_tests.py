@@ -86,6 +86,12 @@ def await_mark(folder: Path, rest: str) -> None:
     write(folder, rest)
 
 
+def await_mark_and_fail(folder: Path, rest: str) -> None:
+    """The same, and then fails with all that it was given as the reason."""
+    await_mark(folder, rest)
+    fail(folder, rest)
+
+
 def fill_disk(folder: Path, rest: str) -> None:
     Path("/dev/full").write_text(rest)
 
@@ -105,5 +111,6 @@ def hoard(folder: Path, rest: str) -> None:
 
 
 ACTIONS = {
-    one.__name__: one for one in (write, fail, fault, leave, talk, kill, kill_once, spin, sleep_once, await_mark, fill_disk, start_child, hoard)
+    one.__name__: one
+    for one in (write, fail, fault, leave, talk, kill, kill_once, spin, sleep_once, await_mark, await_mark_and_fail, fill_disk, start_child, hoard)
 }

@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,19 +13,22 @@ from browser_visit import Visit
 from made_clip import SUBTITLES, make_clip
 from playwright.sync_api import expect
 from tiny_checkpoint import save_tiny_checkpoint
-from web_server import Client, on_a_port, wait_until
+from web_server import Client, in_process, on_a_port, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 from multigrain.analysis.analyze import analyze_text
 from multigrain.analysis.result import Analysis
+from multigrain.video.limits import Limits
+from multigrain.web.analysis_job import _analyse
 from multigrain.web.settings import ANALYSIS_JOB, Settings
 from multigrain.web.worker import run_one
 
 TEXT = "it was so good\nbut the film is <script>alert(1)</script> awful"
 
 
+WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(64)
 LONG = 200.0  # a worker loads torch first, which takes a minute where the machine is short of memory
 
 
@@ -89,6 +93,28 @@ def test_a_broken_video_fails_with_a_sentence_in_the_clients_words(real: Client)
     assert "program" not in status["error"]
     assert str(real.services.folders.root) not in status["error"]
     assert "video.mp4" not in status["error"]
+
+
+OTHER = {"duration_seconds": 11.5, "pixels": 20_000, "transcript_bytes": 3333, "utterances": 4}
+
+
+def test_the_servers_limits_reach_the_analysis(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Limits] = []
+    monkeypatch.setattr("multigrain.analysis.analyze.analyze", lambda video, *, limits, **_: heard.append(limits))
+    with in_process(replace(settings, **OTHER)) as client:
+        id = client.http.post("/api/analyses", files={"video": ("a.wav", WAV)}).json()["id"]
+        folder = client.services.folders.job(id)
+        request = json.loads((folder / "request.json").read_text())
+        _analyse(folder, request, lambda stage, progress: None)
+    assert heard == [replace(Limits(), **OTHER)]
+
+
+def test_a_video_of_more_utterances_than_the_server_takes_is_refused(settings: Settings, clip: Path) -> None:
+    with in_process(replace(settings, utterances=1)) as client:
+        form = {"video": ("clip.mp4", clip.read_bytes()), "transcript": ("clip.srt", SUBTITLES.encode())}
+        folder = client.services.folders.job(client.http.post("/api/analyses", files=form).json()["id"])
+        answer = run_one(ANALYSIS_JOB, folder, lambda stage, progress: None)
+    assert "utterances; at most 1" in str(answer["failed"])
 
 
 # A video in a browser -----------------------------------------------------------------------------------------------

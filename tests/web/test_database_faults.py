@@ -5,12 +5,13 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import event
-from web_server import Client, in_process, wait_until
+from web_server import TOKEN, Client, in_process, wait_until
 
 from multigrain.web.folders import DataFolder
 from multigrain.web.services import Services
@@ -52,6 +53,21 @@ def full(services: Services) -> Iterator[None]:
     services.store.engine.dispose()
 
 
+@contextlib.contextmanager
+def taking_no_change(services: Services) -> Iterator[None]:
+    """What is full is the disk, so that the database takes no change at all, not even one that needs no room of its own."""
+
+    def refuse(_: Any, statement: str, *__: object) -> None:
+        if statement.split()[0] in ("INSERT", "UPDATE", "DELETE"):
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+
+    event.listen(services.store.engine, "do_execute", refuse)
+    yield
+    event.remove(services.store.engine, "do_execute", refuse)
+
+
 def test_the_end_of_a_job_is_written_once_the_database_takes_it(client: Client):
     id = client.submit("await_mark x")
     folder = client.services.folders.job(id)
@@ -81,8 +97,14 @@ def test_a_locked_database_is_said_and_reading_goes_on(client: Client):
     done = client.submit("write well")
     client.wait(done)
     with locked(client.services):
-        for method, path, body in (("POST", "/api/analyses", {"text": "write more"}), ("DELETE", f"/api/analyses/{done}", None)):
-            answer = client.http.request(method, path, json=body)
+        form = {"files": {"video": ("a.wav", b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(64))}}
+        requests = (
+            ("POST", "/api/analyses", {"json": {"text": "write more"}}),
+            ("POST", "/api/analyses", form),
+            ("DELETE", f"/api/analyses/{done}", {}),
+        )
+        for method, path, body in requests:
+            answer = client.http.request(method, path, **body)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
             assert "another program holds it" in answer.json()["error"]
         assert client.http.get(f"/api/analyses/{done}/result").status_code == 200
@@ -128,6 +150,53 @@ def test_a_full_disk_answers_507_everywhere(client: Client):
         assert client.http.get(f"/api/analyses/{id}").status_code == 200
     (folder / "go").touch()
     assert client.wait(id)["state"] == "done"
+
+
+def test_a_job_that_ends_while_the_disk_is_full_ends_once_there_is_room(client: Client, caplog: pytest.LogCaptureFixture):
+    reason = "word " * 10_000  # more than is left of any page
+    id = client.submit(f"await_mark_and_fail {reason}")
+    folder = client.services.folders.job(id)
+    wait_until((folder / "mark").exists)
+    with full(client.services):
+        (folder / "go").touch()
+        wait_until(lambda: "the end of a job cannot be written down yet" in caplog.text)
+        assert "disk is full" in caplog.text
+        assert client.status(id)["state"] == "running"
+        assert client.services.pool.process_of(id)
+    status = client.wait(id)
+    assert (status["state"], reason[:1000] in status["error"]) == ("failed", True)
+    assert client.services.store.get(id).attempts == 1
+
+
+def test_on_a_full_disk_nothing_that_was_asked_has_happened(settings: Settings):
+    with in_process(replace(settings, token=TOKEN)) as client:
+        assert client.http.post("/session", data={"token": TOKEN}).status_code == 200
+        done, running, queued = client.submit("write well"), client.submit("await_mark x"), client.submit("write well")
+        folder = client.services.folders.job(running)
+        wait_until((folder / "mark").exists)
+        with taking_no_change(client.services):
+            answers = [client.http.post(f"/api/analyses/{id}/cancel") for id in (running, queued)]
+            answers += [client.http.delete(f"/api/analyses/{id}") for id in (done, running, queued)]
+            answers += [client.http.post("/session/end", data=form, follow_redirects=False) for form in ({}, {"everywhere": "yes"})]
+            assert [answer.status_code for answer in answers] == [507] * 7
+            assert all("disk is full" in answer.json()["error"] and "set-cookie" not in answer.headers for answer in answers)
+            assert [client.status(id)["state"] for id in (done, running, queued)] == ["done", "running", "queued"]
+        (folder / "go").touch()
+        assert [client.wait(id)["state"] for id in (done, running, queued)] == ["done"] * 3
+        assert [client.http.get(f"/api/analyses/{id}/result").status_code for id in (done, running, queued)] == [200] * 3
+
+
+def test_a_session_that_could_not_be_ended_is_said_to_go_on(settings: Settings):
+    with in_process(replace(settings, token=TOKEN)) as client:
+        client.http.post("/session", data={"token": TOKEN})
+        with locked(client.services):
+            answers = [client.http.post("/session/end", data=form, follow_redirects=False) for form in ({}, {"everywhere": "yes"})]
+            assert [(answer.status_code, answer.headers["retry-after"], "set-cookie" in answer.headers) for answer in answers] == [
+                (503, "5", False)
+            ] * 2
+            assert client.http.get("/api/analyses").status_code == 200
+        assert client.http.post("/session/end", follow_redirects=False).status_code == 303
+        assert client.http.get("/api/analyses").status_code == 401
 
 
 @pytest.mark.parametrize("form", [{"files": {"video": ("a.wav", b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(64))}}, {"json": {"text": "write on"}}])

@@ -37,8 +37,7 @@ def test_a_folder_of_the_users_own_files_keeps_them(settings: Settings, caplog: 
     with in_process(settings) as client:
         finished(client)
     assert {name: (settings.data / name).read_text() for name in NAMES} == dict.fromkeys(NAMES, "mine")
-    assert "4 entries of" in caplog.text
-    assert "were not made by this server and stay as they are" in caplog.text
+    assert "4 entries are not made by this server and left alone in" in caplog.text
 
 
 def test_another_database_sets_what_it_does_not_know_aside_and_its_own_brings_it_back(
@@ -48,7 +47,7 @@ def test_another_database_sets_what_it_does_not_know_aside_and_its_own_brings_it
         assert client.http.get(f"/api/analyses/{first}").status_code == 404
         assert (settings.data / "set-aside" / first / "result.json").is_file()
         other = finished(client)
-    assert "1 analyses in" in caplog.text
+    assert "1 analysis is not in the opened database and set aside" in caplog.text
     with in_process(settings) as client:
         assert client.http.get(f"/api/analyses/{first}/result").status_code == 200
         assert (settings.data / "set-aside" / other / "result.json").is_file()

@@ -40,6 +40,24 @@ def test_a_job_that_fails_says_so_and_the_next_one_is_done(client: Client, text:
     assert client.wait(good)["state"] == "done"
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (TypeError("secret"), "it ran into a fault of the program (TypeError)."),
+        (FileNotFoundError(2, "No such file or directory", "/secret"), "its system did not let it (No such file or directory)."),
+    ],
+)
+def test_a_fault_of_the_server_is_a_sentence_that_says_what_to_do(client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str):
+    def broken(*_: object) -> bool:
+        raise error
+
+    monkeypatch.setattr(client.services.pool, "_run", broken)
+    said = client.wait(client.submit("write well"))["error"]
+    assert said == (
+        f"The server could not run the analysis: {words} Submit it again; if that does not help, ask who runs the server to look into its log."
+    )
+
+
 def test_what_a_library_prints_does_not_end_up_among_the_answers(client: Client):
     id = client.submit("talk on")
     assert client.wait(id)["state"] == "done"

@@ -165,6 +165,39 @@ def test_an_upload_that_stands_still_is_given_up(live: Live):
     wait_until(lambda: nothing_is_kept(services))
 
 
+TRICKLES = {"a form": (HEAD, BEGINNING), "JSON": (HEAD.replace(b"multipart/form-data; boundary=x", b"application/json"), b'{"text": "')}
+
+
+@pytest.mark.parametrize("kind", TRICKLES)
+def test_an_upload_that_trickles_is_given_up_though_it_never_stands_still(settings: Settings, monkeypatch: pytest.MonkeyPatch, kind: str):
+    monkeypatch.setattr("multigrain.web.uploads.PATIENCE_SECONDS", 0.5)
+    head, beginning = TRICKLES[kind]
+    with listening(app := create_app(replace(settings, idle_seconds=3600.0))) as (host, port):
+        with socket.create_connection((host, port), timeout=0.05) as connection:
+            connection.sendall(head + beginning)
+            answer = wait_until(lambda: answer_to(connection, b"a"))
+        assert b" 408 " in answer.splitlines()[0]
+        assert b"less than 16,384 bytes a second" in answer
+        wait_until(lambda: nothing_is_kept(app.state.services))
+
+
+def answer_to(connection: socket.socket, block: bytes) -> bytes:
+    """What the server has said so far, after a few more bytes; empty while it says nothing."""
+    connection.sendall(block)
+    try:
+        return connection.recv(65536)
+    except TimeoutError:
+        return b""
+
+
+def test_an_upload_that_is_slow_but_not_too_slow_is_taken(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("multigrain.web.uploads.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("multigrain.web.uploads.SLOWEST_BYTES_PER_SECOND", 0.01)
+    with in_process(replace(settings, idle_seconds=3600.0)) as client:
+        parts = [b'{"text"', b': "write', b' on"}']
+        assert client.http.post("/api/analyses", content=iter(parts), headers={"Content-Type": "application/json"}).status_code == 202
+
+
 def test_a_client_that_goes_away_leaves_nothing(live: Live):
     host, port, services = live
     with socket.create_connection((host, port)) as connection:
@@ -190,7 +223,7 @@ def test_a_connection_that_never_ends_its_request_is_closed(live: Live, monkeypa
             except OSError:
                 return True
 
-        wait_until(is_closed, 4.0)  # uvicorn's own patience with an idle connection is 5 s
+        wait_until(is_closed)
 
 
 def test_a_client_that_sends_on_is_refused_with_an_answer_it_can_read(settings: Settings):
@@ -227,7 +260,7 @@ def test_two_hundred_uploads_at_once_are_taken_or_told_to_wait(settings: Setting
         assert all("Try again in" in answer.json()["error"] and int(answer.headers["retry-after"]) > 0 for answer in refused)
         services: Services = app.state.services
         assert services.store.ids() == set(taken)
-        wait_until(lambda: all(job.state == "done" for job in services.store.newest(limit=300)[0]), 60)
+        wait_until(lambda: all(job.state == "done" for job in services.store.newest(limit=300)[0]))
 
 
 def test_what_a_worker_reads_is_what_was_checked(client: Client):

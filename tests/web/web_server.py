@@ -14,8 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from multigrain.web.connection import PatientConnection
-from multigrain.web.server import create_app
+from multigrain.web.server import configuration, create_app
 from multigrain.web.services import Services
 from multigrain.web.settings import Settings
 
@@ -78,9 +77,10 @@ def on_a_port(settings: Settings) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def listening(app: FastAPI) -> Iterator[tuple[str, int]]:
-    """Serves on a free port."""
+    """Serves on a free port, as `multigrain serve` does; uvicorn's own patience with idle connections is put out of the way, so that ours shows."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, http=PatientConnection, ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+        config = configuration(app)
+        config.timeout_keep_alive, config.timeout_graceful_shutdown = 3600, 1
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from multigrain.errors import ServerError
-
-MEBIBYTE = 1024 * 1024
+from multigrain.web.settings import MEBIBYTE, Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -17,8 +16,8 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on. Any but this machine's own needs a token.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on. Any but this machine's own needs a token.")] = Settings.host,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = Settings.port,
     token: Annotated[
         str | None,
         typer.Option(
@@ -32,19 +31,18 @@ def serve(
     data: Annotated[Path, typer.Option(help="Folder of uploads, results and jobs.")] = Path("analyses"),
     database: Annotated[str | None, typer.Option(help="SQLAlchemy URL of the jobs (default: a SQLite file in the data folder).")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Model of every analysis (default: the one that comes with multigrain).")] = None,
-    recognizer: Annotated[str, typer.Option(help="For videos without a transcript: none, pocketsphinx or whisper:MODEL.")] = "none",
+    recognizer: Annotated[str, typer.Option(help="For videos without a transcript: none, pocketsphinx or whisper:MODEL.")] = Settings.recognizer,
     workers: Annotated[int | None, typer.Option(help="Analyses at a time (default: a core each, at most 4).")] = None,
-    time_limit: Annotated[float, typer.Option(help="Seconds after which an analysis is stopped.")] = 1800.0,
-    max_upload: Annotated[int, typer.Option(help="Largest video in MiB.")] = 2048,
-    max_duration: Annotated[float, typer.Option(help="Longest video in seconds.")] = 7200.0,
-    max_queue: Annotated[int, typer.Option(help="Most analyses that wait.")] = 100,
+    time_limit: Annotated[float, typer.Option(help="Seconds after which an analysis is stopped.")] = Settings.time_limit_seconds,
+    max_upload: Annotated[int, typer.Option(help="Largest video in MiB.")] = Settings.video_bytes // MEBIBYTE,
+    max_duration: Annotated[float, typer.Option(help="Longest video in seconds.")] = Settings.duration_seconds,
+    max_queue: Annotated[int, typer.Option(help="Most analyses that wait.")] = Settings.queue,
 ) -> None:
     """Serves a page, and a JSON API, that analyse videos and texts. Stop it with Ctrl-C; jobs go on at the next start."""
     if os.name != "posix":
         raise ServerError("`multigrain serve` needs Linux or macOS: it ends runaway analyses by process groups, which this system does not have.")
     try:
         from multigrain.web.server import serve as run
-        from multigrain.web.settings import Settings
     except ImportError as error:
         raise ServerError(
             f"`multigrain serve` needs the package {error.name}, which is not installed. Install it with `pip install 'multigrain[web]'`."

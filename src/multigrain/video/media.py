@@ -37,6 +37,8 @@ SUFFIXES = (
     *(".sph", ".nist", ".qcp"),
 )
 """Endings of the files of a folder that are taken for videos or sound; a file that is named itself may have any."""
+EXAMPLES = "mp4, mov, mkv, webm, avi, mpg, wmv, wav, mp3, flac, ogg, aac, wma, amr, aiff, caf"
+"""What people are told of them."""
 
 _BLOCK_SAMPLES = 5 * SAMPLE_RATE_HZ
 _GAP_SECONDS = 0.1  # a larger gap between two pieces of sound is filled with silence; smaller ones are rounding of their time stamps
@@ -277,8 +279,8 @@ def _opened(path: Path, limits: Limits) -> "InputContainer":
         return av.open(f"file:{path}", options=opening_options(limits), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(
-            f"{path} cannot be read as video or sound ({_reason(error)}). Expected a whole mp4, mov, mkv, webm, avi, mpg, wav, mp3 or flac file; it "
-            "may be cut short, damaged, or something else under that name. Play it to check, and export or copy it again."
+            f"{path} cannot be read as video or sound ({_reason(error)}). Expected a whole file that ffmpeg reads ({EXAMPLES}); it may "
+            "be cut short, damaged, or something else under that name. Play it to check, and export or copy it again."
         ) from error
 
 

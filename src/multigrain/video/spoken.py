@@ -83,13 +83,13 @@ class Transcript:
 
 def counted(count: int, one: str, many: str) -> str:
     """Such as "1 subtitle ends" or "3 subtitles end"."""
-    return f"{count} {one if count == 1 else many}"
+    return f"{count:,} {one if count == 1 else many}"
 
 
-def first_few(pieces: Sequence[str], most: int = 4) -> str:
+def first_pieces(pieces: Sequence[str], most: int = 4) -> str:
     """The first of some pieces of a text, each once and cut short, and how many there are besides.
 
-    >>> first_few(["[music]", "(laughs)", "[music]", "[beep]", "[boom]"], most=2)
+    >>> first_pieces(["[music]", "(laughs)", "[music]", "[beep]", "[boom]"], most=2)
     "'[music]', '(laughs)' and 2 more"
     """
     different = list(dict.fromkeys(pieces))

@@ -12,7 +12,7 @@ from multigrain.errors import VideoError
 from multigrain.video.limits import Limits
 from multigrain.video.repeated_cues import ShownCue
 from multigrain.video.speakers import is_name, is_numbered, speaker_note, with_speakers
-from multigrain.video.spoken import Transcript, Turn, counted, first_few
+from multigrain.video.spoken import Transcript, Turn, counted, first_pieces
 from multigrain.video.subtitle_markup import is_credit
 from multigrain.video.subtitle_times import seconds_of_clock, timing
 from multigrain.video.subtitles import read_subtitles, speakers_of, spoken_cues
@@ -91,7 +91,7 @@ def _plain(lines: Sequence[str]) -> Transcript:
 def _stamped(passages: Sequence[_Passage], before: Sequence[str]) -> Transcript:
     notes: list[str] = []
     if before:
-        notes.append(f"{counted(len(before), 'line', 'lines')} before the first time stamp, such as {first_few(before)}, left out.")
+        notes.append(f"{counted(len(before), 'line', 'lines')} before the first time stamp, such as {first_pieces(before)}, left out.")
     ordered = sorted(passages, key=lambda passage: passage.start)
     shown = []
     for number, passage in enumerate(ordered):

@@ -15,7 +15,7 @@ from multigrain.video.limits import Limits
 from multigrain.video.parts import import_part
 from multigrain.video.repeated_cues import ShownCue, without_repeats
 from multigrain.video.speakers import speaker_note, with_speakers
-from multigrain.video.spoken import Cue, Transcript, Turn, counted, first_few
+from multigrain.video.spoken import Cue, Transcript, Turn, counted, first_pieces
 from multigrain.video.subtitle_blocks import Blocks, read_blocks
 from multigrain.video.subtitle_markup import is_credit, plain_lines, spoken_part, voices
 from multigrain.video.text_cleaning import clean_text
@@ -85,7 +85,7 @@ def spoken_cues(shown: Sequence[ShownCue], notes: list[str]) -> list[Cue]:
     if repeats:
         notes.append(f"{counted(repeats, 'subtitle repeats', 'subtitles repeat')} the one before; each was taken once, with the time of all repeats.")
     if credits:
-        notes.append(f"{counted(len(credits), 'line', 'lines')} about the subtitles themselves ({first_few(credits)}) left out: not spoken.")
+        notes.append(f"{counted(len(credits), 'line', 'lines')} about the subtitles themselves ({first_pieces(credits)}) left out: not spoken.")
     notes += described_note(described)
     return spoken
 
@@ -95,7 +95,7 @@ def described_note(described: Sequence[str]) -> list[str]:
     if not described:
         return []
     times = counted(len(described), "description", "descriptions")
-    return [f"{times} of sounds in brackets left out, as nobody says them: {first_few(described)}."]
+    return [f"{times} of sounds in brackets left out, as nobody says them: {first_pieces(described)}."]
 
 
 def speakers_of(cues: Sequence[Cue]) -> list[str | None]:
@@ -161,13 +161,13 @@ def _of_blocks(found: Blocks) -> _Read:
     notes = []
     stray = [clean_text(line) for line in found.stray if clean_text(line)]
     if stray and cues:
-        notes.append(f"{counted(len(stray), 'line belongs', 'lines belong')} to no subtitle, such as {first_few(stray)}; left out.")
+        notes.append(f"{counted(len(stray), 'line belongs', 'lines belong')} to no subtitle, such as {first_pieces(stray)}; left out.")
     if found.unreadable:
-        examples = first_few([clean_text(line) for line in found.unreadable])
+        examples = first_pieces([clean_text(line) for line in found.unreadable])
         notes.append(f"{counted(len(found.unreadable), 'subtitle has', 'subtitles have')} times that cannot be read, such as {examples}; left out.")
     if comments := [comment for comment in map(clean_text, found.comments) if comment]:
         which = f"{counted(len(comments), 'comment', 'comments')} (a block that begins with NOTE, STYLE or REGION)"
-        notes.append(f"{which} left out: {first_few(comments)}.")
+        notes.append(f"{which} left out: {first_pieces(comments)}.")
     if found.commented:
         notes.append(f"{counted(found.commented, 'subtitle is', 'subtitles are')} within NOTE blocks, which are comments; left out.")
     return _Read(cues, notes)

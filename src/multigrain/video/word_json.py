@@ -13,7 +13,7 @@ from multigrain.video.json_shapes import Entry, find_entries, parse_json
 from multigrain.video.limits import Limits
 from multigrain.video.repeated_cues import ShownCue
 from multigrain.video.speakers import speaker_note
-from multigrain.video.spoken import Cue, TimedWord, Transcript, Turn, counted, first_few
+from multigrain.video.spoken import Cue, TimedWord, Transcript, Turn, counted, first_pieces
 from multigrain.video.subtitle_markup import spoken_part
 from multigrain.video.subtitles import described_note, speakers_of, spoken_cues
 from multigrain.video.text_cleaning import clean_text
@@ -155,7 +155,7 @@ def _cues(path: Path, entries: Sequence[Entry], mended: _Mended, notes: list[str
             found.append(ShownCue(start, end, turns))
             num_listed += bool(entry.words)
     if untimed:
-        notes.append(f"{counted(len(untimed), 'passage has', 'passages have')} no times ({first_few(untimed)}); left out.")
+        notes.append(f"{counted(len(untimed), 'passage has', 'passages have')} no times ({first_pieces(untimed)}); left out.")
     if num_listed:
         notes.append(f"{counted(num_listed, 'passage lists', 'passages list')} words of which none has a time; placed by the passage's.")
     return spoken_cues(sorted(found, key=lambda cue: cue.start), notes)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from multigrain.video.json_shapes import Entry
 from multigrain.video.sounds import descriptions
 from multigrain.video.speakers import numbered_speaker
-from multigrain.video.spoken import counted, first_few
+from multigrain.video.spoken import counted, first_pieces
 from multigrain.video.uncovered_text import uncovered
 
 
@@ -47,7 +47,7 @@ def complete(passages: Sequence[Entry]) -> list[str]:
     if missing:
         notes.append(
             f"{counted(num_missing, 'word stands', 'words stand')} in the text of {counted(num_passages, 'passage', 'passages')} and not in its "
-            f"list of words ({first_few(missing)}); taken from the text."
+            f"list of words ({first_pieces(missing)}); taken from the text."
         )
     if respelled:
         text, listed = respelled[0]

@@ -12,9 +12,10 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from multigrain import __version__
 from multigrain.web.answers import AnalysisList, AnalysisStatus, Problem, ServerFacts, status_of
 from multigrain.web.archive import stream_zip
-from multigrain.web.content_type import MEDIA_TYPES
+from multigrain.web.content_type import TRANSCRIPTS
 from multigrain.web.folders import PAGE, POLICY, REPORT, REQUEST, RESULT, TABLE, find
 from multigrain.web.jobs import Job
+from multigrain.web.media_type import MEDIA, MEDIA_TYPES
 from multigrain.web.refusal import Refusal
 from multigrain.web.services import Services
 from multigrain.web.uploads import take_in
@@ -23,8 +24,8 @@ Id = Annotated[str, PathParameter(description="The analysis, as the submission a
 FORM = {
     "type": "object",
     "properties": {
-        "video": {"type": "string", "format": "binary", "description": "mp4, mov, mkv, webm, avi, mpg, ts, wav, mp3, flac or ogg."},
-        "transcript": {"type": "string", "format": "binary", "description": "With a video: srt, vtt, ass, plain text, or JSON with word times."},
+        "video": {"type": "string", "format": "binary", "description": f"{MEDIA}."},
+        "transcript": {"type": "string", "format": "binary", "description": f"With a video: {TRANSCRIPTS}."},
         "text": {"type": "string", "description": "Without a video: the text to analyse, one utterance a line. With a video: its transcript."},
     },
 }

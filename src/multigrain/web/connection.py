@@ -17,6 +17,8 @@ from uvicorn.server import ServerState
 
 HEAD_SECONDS = 15.0
 WRITE_SECONDS = 60.0
+MOST_CONNECTIONS = 1000
+"""More at a time are answered that there are too many."""
 MOST_STRANGERS = 400
 """Connections that have not shown the token; another one closes the oldest of the address that has the most. A client that shows it is let in
 within milliseconds, so that it is hardly ever the one."""
@@ -59,6 +61,11 @@ class PatientConnection(H11Protocol):
         """The client has shown the token, or need not: it counts among the strangers no longer."""
         self._strangers.pop(self, None)
 
+    @property
+    def is_one_too_many(self) -> bool:
+        """Whether the server holds more connections than it may."""
+        return len(self.connections) > MOST_CONNECTIONS
+
     def give_up(self) -> None:
         """Ends the connection at once; what was not read is thrown away, by the system too, which would keep it as long as the client is there."""
         connection = self.transport.get_extra_info("socket")
@@ -96,6 +103,12 @@ def let_in(scope: Scope) -> None:
     connection = scope.get("state", {}).get(CONNECTION)
     if isinstance(connection, PatientConnection):
         connection.let_in()
+
+
+def is_crowded(scope: Scope) -> bool:
+    """Whether a request came while the server holds too many connections."""
+    connection = scope.get("state", {}).get(CONNECTION)
+    return isinstance(connection, PatientConnection) and connection.is_one_too_many
 
 
 def is_let_in(scope: Scope) -> bool:

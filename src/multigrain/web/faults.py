@@ -24,12 +24,14 @@ def refusal_of(error: BaseException) -> Refusal | None:
 
 
 def sentence_of(error: BaseException) -> str:
-    """What it is, in a sentence."""
+    """What it is, in a sentence for people: without names of types' insides, paths or what a library says of itself, which are for the log."""
     if is_disk_full(error) or _is_database_full(error):
         return DISK_FULL
     if isinstance(error, SQLAlchemyError):
         return f"its database does not answer ({first_line(error)})."
-    return f"{type(error).__name__}: {error}."
+    if isinstance(error, OSError) and error.strerror:
+        return f"its system did not let it ({error.strerror})."
+    return f"it ran into a fault of the program ({type(error).__name__})."
 
 
 def _is_database_full(error: BaseException) -> bool:

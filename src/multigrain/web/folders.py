@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from multigrain.errors import ServerError
+from multigrain.video.spoken import counted
 from multigrain.web.private import make_private
 
 logger = logging.getLogger(__name__)
@@ -196,16 +197,16 @@ class DataFolder:
             os.rename(folder, self.set_aside / folder.name)
         if moved:
             logger.warning(
-                "%d analyses in %s are not in the opened database and were set aside, whole, in %s. A start with the database that knows them "
-                "brings them back; delete them there if nobody needs them.",
-                len(moved),
+                "%s not in the opened database and set aside, whole, from %s to %s. A start with the database of before brings back what it "
+                "knows; delete there what nobody needs.",
+                counted(len(moved), "analysis is", "analyses are"),
                 self.jobs,
                 self.set_aside,
             )
         if strange:
             logger.warning(
-                "%d entries of %s were not made by this server and stay as they are, such as %s. Give the server a folder of its own with --data.",
-                len(strange),
+                "%s not made by this server and left alone in %s, such as %s. Give the server a folder of its own with --data.",
+                counted(len(strange), "entry is", "entries are"),
                 self.root,
                 strange[0],
             )

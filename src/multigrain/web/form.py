@@ -8,7 +8,8 @@ from typing import IO
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from multigrain.web.content_type import HEAD_BYTES, MEDIA, TRANSCRIPTS, media_extension, transcript_extension
+from multigrain.web.content_type import HEAD_BYTES, TRANSCRIPTS, transcript_extension
+from multigrain.web.media_type import MEDIA, media_extension
 from multigrain.web.names import title
 from multigrain.web.refusal import Refusal
 

@@ -11,8 +11,9 @@ from typing import Any, Literal
 from sqlalchemy import URL, Column, Float, Integer, String, Table, Text, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from multigrain.video.spoken import counted
 from multigrain.web.database import METADATA, open_database
-from multigrain.web.refusal import too_many
+from multigrain.web.refusal import Refusal, too_many
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 MOST_ATTEMPTS = 3
@@ -101,7 +102,7 @@ class JobStore:
         """
         with self._lock, self.engine.begin() as connection:
             if self._count(connection, "queued") >= queue_limit:
-                raise too_many(f"{queue_limit} analyses wait already, which is as many as this server keeps waiting.", 30)
+                raise queue_is_full(queue_limit)
             number = (connection.execute(select(func.max(JOBS.c.number))).scalar() or 0) + 1
             job = Job(id=id, number=number, kind=kind, title=title, state="queued", created=time.time())
             connection.execute(insert(JOBS).values(**vars(job)))
@@ -201,6 +202,11 @@ class JobStore:
         for id in lost:
             self.give_back(id, is_counted=False)
         return lost
+
+
+def queue_is_full(limit: int) -> Refusal:
+    """Why nothing more is queued."""
+    return too_many(f"{counted(limit, 'analysis waits', 'analyses wait')} already, which is as many as this server keeps waiting.", 30)
 
 
 def died_too_often(attempts: int) -> str:

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from multigrain.web.connection import let_in
-from multigrain.web.content_type import MEDIA_TYPES
 from multigrain.web.folders import COPY, PAGE, POLICY, REPORT, find
+from multigrain.web.media_type import MEDIA_TYPES
 from multigrain.web.refusal import Refusal
 from multigrain.web.services import Services
 from multigrain.web.sessions import END_COOKIE, Sessions

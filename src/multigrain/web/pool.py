@@ -98,8 +98,7 @@ class Pool:
                 is_usable = self._run(job, process)
             except Exception as error:  # a fault here must not take the thread, and with it a worker, away for good
                 logger.exception("job %s", job.id)
-                reason = f"The server could not run the analysis: {sentence_of(error)}"
-                self._write(functools.partial(self._store.finish, job.id, "failed", reason))
+                self._write(functools.partial(self._store.finish, job.id, "failed", _not_run(error)))
             jobs_done += 1
             if process is not None and (not is_usable or jobs_done >= JOBS_PER_PROCESS):
                 process.kill()
@@ -217,6 +216,13 @@ class Pool:
         else:
             logger.warning("the worker of job %s ended abruptly (attempt %d)", job.id, job.attempts)
             self._write(lambda: self._store.give_back(job.id, is_counted=True))
+
+
+def _not_run(error: Exception) -> str:
+    return (
+        f"The server could not run the analysis: {sentence_of(error)} Submit it again; if that does not help, ask who runs the server to look into "
+        "its log."
+    )
 
 
 def _too_slow(seconds: float) -> str:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+CROWDED_SECONDS = 5
+
 
 class Refusal(Exception):
     """An answer of 4xx or 5xx.
@@ -17,6 +19,12 @@ class Refusal(Exception):
         self.status = status
         self.sentence = sentence
         self.headers = dict(headers or {})
+
+
+def crowded() -> Refusal:
+    """A 503 of a server with too many connections, which this one is none of any more."""
+    sentence = f"This server has more connections than it can serve. Try again in {CROWDED_SECONDS} s."
+    return Refusal(503, sentence, {"Retry-After": str(CROWDED_SECONDS), "Connection": "close"})
 
 
 def too_many(sentence: str, retry_seconds: int) -> Refusal:

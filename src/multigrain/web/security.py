@@ -15,11 +15,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from multigrain.web.connection import is_let_in, let_in
+from multigrain.web.connection import is_crowded, is_let_in, let_in
 from multigrain.web.faults import refusal_of, sentence_of
 from multigrain.web.proxies import client_address
 from multigrain.web.rates import RateLimit
-from multigrain.web.refusal import Refusal, too_many
+from multigrain.web.refusal import Refusal, crowded, too_many
 from multigrain.web.sessions import Sessions
 from multigrain.web.settings import Settings
 
@@ -103,6 +103,8 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
+        if is_crowded(scope):
+            raise crowded()
         self._check_host(headers)
         if method not in READING:
             _check_origin(headers)

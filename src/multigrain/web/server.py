@@ -4,6 +4,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 
+import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -13,14 +14,14 @@ from starlette.responses import JSONResponse, Response
 from multigrain import __version__
 from multigrain.errors import ServerError
 from multigrain.web.api import build_api
+from multigrain.web.connection import MOST_CONNECTIONS, PatientConnection
 from multigrain.web.pages import build_pages
 from multigrain.web.refusal import Refusal
 from multigrain.web.security import Guard, answer_refusal
 from multigrain.web.services import Services
 from multigrain.web.settings import Settings
 
-MOST_CONNECTIONS, WAITING_CONNECTIONS = 1000, 512
-"""Of the first, at most `MOST_STRANGERS` (connection.py) by clients who have not shown the token."""
+WAITING_CONNECTIONS = 512
 DESCRIPTION = """Submit videos and texts, watch them being analysed, and fetch what came of it: sentiment, utterance by utterance, with its evidence.
 Every error is `{"error": SENTENCE}`. Where the server has a token, send `Authorization: Bearer TOKEN`."""
 
@@ -82,28 +83,27 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     Raises:
         ServerError: the address is taken, or the data folder or the database cannot be used.
     """
-    import uvicorn
-
-    from multigrain.web.connection import PatientConnection
-
     listener = listen(settings)
     with contextlib.closing(listener):
         app = create_app(settings)
         _raise_file_limit()
-        config = uvicorn.Config(
-            app,
-            http=PatientConnection,
-            ws="none",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=MOST_CONNECTIONS,
-            timeout_graceful_shutdown=3,
-        )
         host, port = listener.getsockname()[:2]
         announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(configuration(app)).run(sockets=[listener])
+
+
+def configuration(app: FastAPI) -> uvicorn.Config:
+    """How connections are served. Who counts them is this package (connection.py, security.py), whose refusals are sentences."""
+    return uvicorn.Config(
+        app,
+        http=PatientConnection,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=3,
+    )
 
 
 def listen(settings: Settings) -> socket.socket:

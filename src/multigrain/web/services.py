@@ -8,10 +8,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from multigrain.errors import ServerError
+from multigrain.video.spoken import counted
 from multigrain.web.database import first_line, tie
 from multigrain.web.ended_sessions import EndedSessions
 from multigrain.web.folders import ID, DataFolder
-from multigrain.web.jobs import Job, JobStore
+from multigrain.web.jobs import Job, JobStore, queue_is_full
 from multigrain.web.pool import Pool
 from multigrain.web.refusal import Refusal, too_many
 from multigrain.web.sessions import Sessions
@@ -85,12 +86,12 @@ class Services:
             Refusal: too many uploads at a time, or the queue is full.
         """
         if self._uploads >= self.settings.uploads:
-            raise too_many(f"{self._uploads} uploads are under way, which is as many as this server takes at a time.", 5)
+            raise too_many(f"{counted(self._uploads, 'upload is', 'uploads are')} under way, which is as many as this server takes at a time.", 5)
         self._uploads += 1
         id = self.folders.new_id()
         try:
             if await run_in_threadpool(self.store.is_full, self.settings.queue):
-                raise too_many(f"{self.settings.queue} analyses wait already, which is as many as this server keeps waiting.", 30)
+                raise queue_is_full(self.settings.queue)
             yield id, self.folders.open_upload(id)
         finally:
             self._uploads -= 1

@@ -1,13 +1,18 @@
-"""What a server allows and where it keeps things: one frozen value, checked before anything is opened."""
+"""What a server allows and where it keeps things: one frozen value, checked before anything is opened.
+
+The command line takes its defaults from here, so that this module loads nothing of the extra `web`.
+"""
 
 import ipaddress
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from sqlalchemy import URL
+from typing import TYPE_CHECKING
 
 from multigrain.errors import ServerError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 MEBIBYTE = 1024 * 1024
 SHORTEST_TOKEN = 16
@@ -110,8 +115,10 @@ class Settings:
             return False
 
     @property
-    def database_url(self) -> str | URL:
+    def database_url(self) -> "str | URL":
         """SQLAlchemy URL of the jobs; a data folder's name may hold what has a meaning in URLs."""
+        from sqlalchemy import URL
+
         return self.database or URL.create("sqlite", database=str((self.data / "jobs.sqlite").absolute()))
 
     @property

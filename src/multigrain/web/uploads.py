@@ -10,6 +10,7 @@ from pathlib import Path
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from multigrain.video.spoken import counted
 from multigrain.web.disk import DISK_FULL
 from multigrain.web.folders import REQUEST, DataFolder
 from multigrain.web.form import MOST_AROUND_BYTES, FormWriter
@@ -21,6 +22,8 @@ WRITE_BYTES = 256 * 1024
 SLOWEST_BYTES_PER_SECOND = 16 * 1024
 PATIENCE_SECONDS = 60.0
 LONGEST_TEXT_TITLE = 60
+_NO_VIDEO = "A transcript came without a video. Submit both together, or the words alone as a text."
+_TWO_TRANSCRIPTS = "A video came with two transcripts: a file and a text. Submit one of them."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +102,12 @@ def _of_parts(parts: Mapping[str, str], folder: Path, settings: Settings) -> Sub
         folder: of their files.
     """
     if "text" in parts:
-        text = _clean_text((folder / "text.txt").read_bytes())
-        if "video" not in parts:
-            if "transcript" in parts:
-                raise Refusal(422, "A transcript came without a video. Submit both together, or the words alone as a text.")
-            _check_work(text, settings)
-            return Submission(kind="text", title=_text_title(text))
         if "transcript" in parts:
-            raise Refusal(422, "A video came with two transcripts: a file and a text. Submit one of them.")
+            raise Refusal(422, _TWO_TRANSCRIPTS if "video" in parts else _NO_VIDEO)
+        text = (folder / "text.txt").read_bytes()
+        if "video" not in parts:
+            return _of_text(text, settings)
+        _clean_text(text)
         (folder / "text.txt").rename(folder / "transcript.txt")
     if "video" not in parts:
         raise Refusal(422, "Nothing to analyse came. Submit a video (part `video`, with or without `transcript`) or a text (part `text`).")
@@ -121,19 +122,33 @@ async def _take_json(request: Request, folder: Path, folders: DataFolder, settin
     async for block in _blocks(request, settings):
         body += block
         if len(body) > longest:
-            raise Refusal(413, f"The text is larger than {settings.text_bytes:,} bytes, this server's limit. Submit less.")
+            raise _too_long(settings)
     try:
         values = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise Refusal(400, 'The body is not JSON. Expected {"text": "..."}.') from error
     if not isinstance(values, dict) or set(values) != {"text"} or not isinstance(values["text"], str):
         raise Refusal(422, 'Expected {"text": "..."} and nothing else. Videos are submitted as multipart/form-data.')
-    written = values["text"].encode("utf-8", errors="surrogatepass")
-    if len(written) > settings.text_bytes:
-        raise Refusal(413, f"The text is larger than {settings.text_bytes:,} bytes, this server's limit. Submit less.")
+    text = values["text"].encode("utf-8", errors="surrogatepass")
+    if len(text) > settings.text_bytes:
+        raise _too_long(settings)
+    submission = _of_text(text, settings)
+    await run_in_threadpool((folder / "text.txt").write_bytes, text)
+    return submission
+
+
+def _too_long(settings: Settings) -> Refusal:
+    return Refusal(413, f"The text is larger than {settings.text_bytes:,} bytes, this server's limit. Submit less.")
+
+
+def _of_text(written: bytes, settings: Settings) -> Submission:
+    """The analysis of a text alone, whichever way it came.
+
+    Raises:
+        Refusal: it is no text, has no words, or is too much work.
+    """
     text = _clean_text(written)
     _check_work(text, settings)
-    await run_in_threadpool((folder / "text.txt").write_text, text, encoding="utf-8")
     return Submission(kind="text", title=_text_title(text))
 
 
@@ -153,8 +168,9 @@ def _check_work(text: str, settings: Settings) -> None:
     if len(text) > settings.text_characters or lines > settings.text_lines:
         raise Refusal(
             413,
-            f"The text has {len(text):,} characters in {lines:,} lines; this server analyses at most {settings.text_characters:,} characters and "
-            f"{settings.text_lines:,} lines at a time. Submit it in parts.",
+            f"The text has {counted(len(text), 'character', 'characters')} in {counted(lines, 'line', 'lines')}; this server analyses at most "
+            f"{counted(settings.text_characters, 'character', 'characters')} and {counted(settings.text_lines, 'line', 'lines')} at a time. "
+            "Submit it in parts.",
         )
 
 
@@ -198,7 +214,11 @@ async def _blocks(request: Request, settings: Settings) -> AsyncIterator[bytes]:
         size += len(chunk)
         seconds = time.monotonic() - began
         if seconds > PATIENCE_SECONDS and size < seconds * SLOWEST_BYTES_PER_SECOND:
-            raise Refusal(408, f"The upload came at less than {SLOWEST_BYTES_PER_SECOND} bytes a second and was given up.")
+            raise Refusal(
+                408,
+                f"The upload came at less than {SLOWEST_BYTES_PER_SECOND:,} bytes a second and was given up. "
+                "Submit it again over a better connection, or a smaller one.",
+            )
         if len(block) >= WRITE_BYTES:
             yield bytes(block)
             block.clear()
