@@ -107,7 +107,7 @@ def test_utterances_after_the_end_are_left_out_or_refused(tmp_path, sounds):
     assert "1 of the 3 utterances begins after the video's end at 2.0 s and was left out (90 s)" in notes
     assert "1 utterance ends after the video's end at 2.0 s and was cut there (the first at 99 s)" in notes
     strict = extract_store(sounds, tmp_path / "strict.store", labels=labels, workers=0, is_strict=True)
-    assert [(failure.video.name, "begin after its end" in failure.reason) for failure in strict.failures] == [("a.wav", True)]
+    assert [(failure.video.name, "begins after its end" in failure.reason) for failure in strict.failures] == [("a.wav", True)]
 
 
 def test_lines_without_text_take_what_the_transcript_says(tmp_path, sounds):
