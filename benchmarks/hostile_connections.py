@@ -12,6 +12,8 @@ from hostile_server import Row, RunningServer, attempt, verdict, wait_until
 TOKEN = "a-token-for-the-attacks"
 LOGIN = b"POST /session HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\ntoken="
 LONG_TEXT_BYTES = 45_000
+PATIENCE_SECONDS = 1800.0
+"""With what is bound to come, on a machine that has other work too."""
 
 
 def connections(folder: Path, checkpoint: list[str], sound: Path) -> list[Row]:
@@ -123,9 +125,9 @@ def too_much_text(server: RunningServer) -> Row:
     line = "the film was really so good and I loved every minute of it but the end was rather boring\n"
     text = "".join(f"{number} {line}" for number in range(LONG_TEXT_BYTES // (len(line) + 4)))
     name = server.submit(text)
-    wait_until(lambda: server.status(name)["state"] == "running", 600)
+    wait_until(lambda: server.status(name)["state"] == "running", PATIENCE_SECONDS)
     begin = time.monotonic()
-    state = server.wait(name)["state"]
+    state = server.wait(name, PATIENCE_SECONDS)["state"]
     what = f"200 KB in 100,000 lines and 800 KB in one: {refused}; {len(text):,} bytes: {state} after {time.monotonic() - begin:.0f} s"
     return "long texts", verdict(refused == [413, 413] and state == "done", what)
 

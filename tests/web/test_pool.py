@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,12 +76,26 @@ def test_a_worker_killed_from_outside_costs_an_attempt_and_not_the_job(client: C
     assert client.services.store.get(id).attempts == 2
 
 
-def test_an_endless_job_is_stopped_with_all_that_it_started(settings: Settings):
-    with in_process(replace(settings, time_limit_seconds=1.0)) as client:
+class Clock:
+    """The time that a pool sees, which the test puts forward."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+def test_an_endless_job_is_stopped_with_all_that_it_started(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    clock = Clock()
+    monkeypatch.setattr("multigrain.web.pool.time", clock)
+    with in_process(replace(settings, time_limit_seconds=3600.0)) as client:
         id, next_one = client.submit("start_child now"), client.submit("write well")
+        wait_until((client.services.folders.job(id) / "child").exists)
+        assert client.status(id)["state"] == "running"
+        clock.ahead = 3601.0
         status = client.wait(id)
         assert status["state"] == "failed"
-        assert "took longer than this server's limit of 1 s" in status["error"]
+        assert "took longer than this server's limit of 60 minutes" in status["error"]
         child = int((client.services.folders.job(id) / "child").read_text())
         wait_until(lambda: not is_alive(child))
         assert client.wait(next_one)["state"] == "done"

@@ -57,7 +57,7 @@ def test_a_server_killed_in_mid_job_finishes_it_after_the_next_start(settings: S
         assert not partial.exists()
     finally:
         second.send_signal(signal.SIGTERM)
-        second.wait(20)
+        second.wait(120)
         assert second.stdout is not None
         second.stdout.close()
 
@@ -125,7 +125,7 @@ def test_the_command_line_starts_serves_and_ends(tmp_path: Path, http: httpx2.Cl
     )
     assert (taken.returncode, "cannot be listened on" in taken.stderr) == (2, True)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (130, "")
 
 
