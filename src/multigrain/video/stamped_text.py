@@ -25,6 +25,7 @@ _AT_START = re.compile(
 _AT_END = re.compile(rf"(?P<name>[^\d\s][^:]{{0,59}}?)[ :,|–-]* [\[(<]?(?P<start>{_CLOCK})[\])>]?:?$")
 _NAME_FIRST = re.compile(rf"(?P<name>[^\d\s:\[\](][^:\[\]()]{{0,59}}?) ?[\[(](?P<start>{_CLOCK})[\])]:? (?P<rest>.*)")
 _HALF_OF_THE_DAY = re.compile(r" ?([AaPp])\.?[Mm]\.?$")
+_LABEL_LINE = re.compile(r"[ ]*(?P<start>\d{1,9}(?:[.,]\d{1,9})?)\t(?P<end>\d{1,9}(?:[.,]\d{1,9})?)(?:\t(?P<text>.*))?")
 _BRACKETED_NAME = re.compile(r"\[([^\[\]]{1,60})\]$")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])(?=[^”’」』）)。！？])")
 _BACKWARDS_SHARE = 0.1
@@ -59,6 +60,8 @@ def read_text(path: Path, text: str, limits: Limits) -> Transcript:
     """
     if any(timing(line) is not None for line in text.split("\n")):  # subtitles that are called .txt, as an upload without a known ending is
         return read_subtitles(path, text, limits)
+    if labels := _labels(text.split("\n")):
+        return _stamped(labels, [])
     lines = [clean_text(line) for line in text.split("\n")]
     longest = max((part for line in lines for part in sentences_of(line)), key=len, default="")
     if len(longest) > limits.line_characters:
@@ -86,6 +89,21 @@ def _plain(lines: Sequence[str]) -> Transcript:
     named = with_speakers([[Turn(line)] for line in kept], is_continued=True)
     turns = [Turn(part, turn.speaker) for line in named for turn in line for part in sentences_of(turn.text)]
     return Transcript(origin="text", sentences=tuple(turns), notes=notes + speaker_note(turn.speaker for turn in turns))
+
+
+def _labels(lines: Sequence[str]) -> list[_Passage]:
+    """The passages of Audacity's labels, `start<TAB>end<TAB>text` in seconds, where all lines are such; those that begin with `\\` are of pitches."""
+    written = [line for line in lines if line.strip() and not line.startswith("\\")]
+    found = [_LABEL_LINE.fullmatch(line) for line in written]
+    if not any(one is not None and (one["text"] or "").strip() for one in found):
+        return []
+    passages = []
+    for one in found:
+        if one is None or one["text"] is None:
+            return []
+        start, end = (float(one[name].replace(",", ".")) for name in ("start", "end"))
+        passages.append(_Passage(start, end, None, [text] if (text := clean_text(one["text"])) else []))
+    return passages
 
 
 def _stamped(passages: Sequence[_Passage], before: Sequence[str]) -> Transcript:

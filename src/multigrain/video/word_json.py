@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from multigrain.errors import VideoError
 from multigrain.language.words import cut_words, join_words
-from multigrain.video.json_shapes import Entry, find_entries, parse_json
+from multigrain.video.json_shapes import Entry, find_entries, parse_json, whole_text
 from multigrain.video.limits import Limits
 from multigrain.video.repeated_cues import ShownCue
 from multigrain.video.speakers import speaker_note
 from multigrain.video.spoken import Cue, TimedWord, Transcript, Turn, counted, first_few
+from multigrain.video.stamped_text import read_text
 from multigrain.video.subtitle_markup import spoken_part
 from multigrain.video.subtitles import described_note, speakers_of, spoken_cues
 from multigrain.video.text_cleaning import clean_text
@@ -56,6 +57,9 @@ def read_word_json(path: Path, text: str, limits: Limits, video_seconds: float |
         entries, num_skipped = find_entries(found)
     except (ValueError, RecursionError) as error:
         raise VideoError(f"{path} cannot be read as JSON ({str(error)[:200]}). {WORDS_EXPECTED}") from error
+    if not entries and whole_text(found).strip():
+        plain = read_text(path, whole_text(found), limits)
+        return replace(plain, notes=["The JSON has a text and no times; it is read as plain text.", *plain.notes])
     if entries is None:
         raise VideoError(f"{path} holds no list of words or passages{_example(found)}. {WORDS_EXPECTED}")
     _check(path, entries, limits)
@@ -63,7 +67,7 @@ def read_word_json(path: Path, text: str, limits: Limits, video_seconds: float |
     if num_skipped:
         notes.append(f"{counted(num_skipped, 'entry', 'entries')} of the transcript without text left out.")
     mended = _Mended()
-    passages = [Entry("", words=list(entries))] if _are_words(entries) else entries
+    passages = [Entry(clean_text(whole_text(found)), words=list(entries))] if _are_words(entries) else entries
     notes += _mend_words(passages)
     timed = [passage.words for passage in passages if _has_words_to_place(passage)]
     words = _timed_words(path, timed, mended)
