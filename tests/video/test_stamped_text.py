@@ -118,6 +118,12 @@ def test_what_stands_before_the_first_stamp_is_said(read):
     assert "2 lines before the first time stamp, such as 'Weekly meeting', 'Tue, 4 May', left out." in found.notes
 
 
+def test_descriptions_in_plain_text_are_left_out_and_shown(read):
+    found = read("[Music]\nI loved it (I mean it). (laughs) So much.\n")
+    assert [turn.text for turn in found.sentences] == ["I loved it (I mean it).", "So much."]
+    assert found.notes == ["2 descriptions of sounds in brackets left out, as nobody says them: '[Music]', '(laughs)'."]
+
+
 def test_sentences_of_scripts_without_spaces_are_cut(read):
     assert [turn.text for turn in read("我讨厌这部电影。太糟糕了！").sentences] == ["我讨厌这部电影。", "太糟糕了！"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from multigrain.errors import VideoError
 from multigrain.video.limits import Limits
-from multigrain.video.transcript import read_transcript
+from multigrain.video.transcript import Turn, read_transcript
 
 WORDS = [("So", 0.5, 0.7), ("good.", 0.8, 1.2), ("2", 4.0, 4.2), ("bad", 4.3, 4.8), ("hours.", 4.9, 5.5)]
 PASSAGES = [("So good.", 0.5, 1.2), ("2 bad hours.", 4.0, 5.5)]
@@ -228,10 +228,19 @@ def test_speakers_of_whisperx_and_others(read):
     assert read(WORD_SHAPES["rev"]).words[0].speaker == "Speaker 0"
 
 
-def test_passages_without_any_times_are_said(read):
-    found = read({"segments": [*segments(False), {"text": "no time"}, 7]})
-    assert [cue.text for cue in found.cues] == ["So good.", "2 bad hours."]
-    assert found.notes == ["1 entry of the transcript without text left out.", "1 passage has no times ('no time'); left out."]
+def test_passages_without_any_times_go_with_their_neighbours(read):
+    one, other = segments(False)
+    given = [{"text": "first"}, one, {"text": "no time", "speaker": "Bo"}, other, 7]
+    found = read({"segments": given})
+    assert [(cue.start, cue.text) for cue in found.cues] == [(0.5, "first So good. no time"), (4.0, "2 bad hours.")]
+    assert [(turn.text, turn.speaker) for turn in found.cues[0].parts] == [("first So good.", None), ("no time", "Bo")]
+    assert found.notes[:2] == [
+        "1 entry of the transcript without text left out.",
+        "2 passages have no times ('first', 'no time'); put to the passage before, or after.",
+    ]
+    without = read({"segments": [{"text": "I loved it."}, {"text": "Never.", "speaker": "Bo"}]})
+    assert (without.origin, without.sentences) == ("text", (Turn("I loved it."), Turn("Never.", "Bo")))
+    assert without.notes[0] == "The JSON has passages and no times; it is read as plain text."
 
 
 def test_sentences_of_chinese_are_no_words(read):

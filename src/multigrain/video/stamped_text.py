@@ -13,9 +13,9 @@ from multigrain.video.limits import Limits
 from multigrain.video.repeated_cues import ShownCue
 from multigrain.video.speakers import is_name, is_numbered, speaker_note, with_speakers
 from multigrain.video.spoken import Transcript, Turn, counted, first_few
-from multigrain.video.subtitle_markup import is_credit
+from multigrain.video.subtitle_markup import is_credit, spoken_part
 from multigrain.video.subtitle_times import seconds_of_clock, timing
-from multigrain.video.subtitles import read_subtitles, speakers_of, spoken_cues
+from multigrain.video.subtitles import described_note, read_subtitles, speakers_of, spoken_cues
 from multigrain.video.text_cleaning import clean_text
 
 _CLOCK = r"(?:\d{1,2}:)?\d{1,3}:\d{2}(?:[.,]\d{1,3})?(?: ?[AaPp]\.?[Mm]\b\.?)?"
@@ -69,7 +69,7 @@ def read_text(path: Path, text: str, limits: Limits) -> Transcript:
             f"{path} has a sentence of {len(longest)} characters; at most {limits.line_characters} are allowed. Check that it is the right file."
         )
     passages, before = _passages([line for line in lines if line])
-    return _plain([line for line in lines if line]) if passages is None else _stamped(passages, before)
+    return plain_text([Turn(line) for line in lines if line]) if passages is None else _stamped(passages, before)
 
 
 def sentences_of(line: str) -> list[str]:
@@ -81,13 +81,20 @@ def sentences_of(line: str) -> list[str]:
     return [part.strip() for part in _SENTENCE_END.split(line) if part.strip()]
 
 
-def _plain(lines: Sequence[str]) -> Transcript:
+def plain_text(lines: Sequence[Turn]) -> Transcript:
+    """The sentences of lines without times, and who says them."""
     notes: list[str] = []
-    kept = [line for line in lines if not is_credit(line)]
+    kept = [line for line in lines if not is_credit(line.text)]
     if len(kept) < len(lines):
-        notes.append(f"{counted(len(lines) - len(kept), 'line', 'lines')} about the transcript itself left out: not spoken.")
-    named = with_speakers([[Turn(line)] for line in kept], is_continued=True)
-    turns = [Turn(part, turn.speaker) for line in named for turn in line for part in sentences_of(turn.text)]
+        credits = [line.text for line in lines if is_credit(line.text)]
+        notes.append(f"{counted(len(credits), 'line', 'lines')} about the transcript itself ({first_few(credits)}) left out: not spoken.")
+    turns: list[Turn] = []
+    described: list[str] = []
+    for line in (turn for named in with_speakers([[line] for line in kept], is_continued=True) for turn in named):
+        spoken, parts = spoken_part(line.text)
+        described += parts
+        turns += [Turn(part, line.speaker) for part in sentences_of(spoken)]
+    notes += described_note(described)
     return Transcript(origin="text", sentences=tuple(turns), notes=notes + speaker_note(turn.speaker for turn in turns))
 
 
