@@ -87,7 +87,7 @@ def _lowest_alone(runs: Sequence[Path]) -> tuple[int, list[float]]:
     """Parameters of the runs' model, and each run's test correlation without the higher scales; none where there is but one scale."""
     found = []
     for run in runs:
-        model, store = open_model_and_store(read_run(run))
+        model, store = open_model_and_store(read_run(run), None)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         if "only scale 0" in model.ablations:
             results = {result.name: result.metrics for result in measure_scales(model, store.split("test")).results}

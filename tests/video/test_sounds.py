@@ -5,6 +5,7 @@ import pytest
 from multigrain.video.sounds import is_description
 
 DESCRIPTIONS = """
+(the crowd cheers) | [a dog barks] |
 [music] | [Music] | [ __ ] | [...] | [00:12] | [door slams] | [tense music playing] | [Ann sobs] | [objects clattering] | [in Spanish]
 | [speaking French] | [BLEEP] | [inaudible 00:12] | {laughter} | 【掌声】 | ［笑い］ | [Musik] | [Applaus] | [Música] | [Risas] | [音楽] |
 (laughs) | (Laughing) | (audience laughs) | (soft music) | (door slams) | (MAN SPEAKING FRENCH) | (SIGHS) | (clears throat) | （笑） |
@@ -12,6 +13,7 @@ DESCRIPTIONS = """
 nervously* | *clears throat* | *door slams* | <laughs> | <chuckles softly>
 """
 WORDS = """
+(the song) | (with music) | [the music] | (a sound) |
 [I hated it] | [really] | [10] | {great} | [not the music] | [I was laughing] | [the music was awful] | [great film] | (I mean it) |
 (really) | (mostly) | (quietly) | (the music was great) | (I MEAN IT) | (NOT REALLY) | (USA) | (no applause please) | (2019) | *not* |
 *hate* | *really* | *I hate it* | <b> | <3 this> | <I hate it> | (single) | （我很喜欢） | (breathtaking) | (boos galore)

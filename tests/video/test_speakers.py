@@ -29,6 +29,7 @@ REVIEWS = {
     "one name twice in many": ("Jaws: great.", "I liked it.", "Very much.", "Jaws: bad.", "So."),
     "small letters once": ("ann: I hate it.", "bob: I love it."),
     "small words": ("so: no", "well: yes", "so: I do", "well: fine"),
+    "a speaker that is judged": ("Speaker bad: it crackles.", "Voice bad: it is thin."),
     "a verb": ("It had one thing: heart.", "I love you: not"),
 }
 
@@ -47,6 +48,7 @@ NAMED = {
     "manner": ("Ann (laughing): I hate it.|Bob: I love it.|Ann: No.", "Ann Bob Ann"),
     "full names once": ("Jane Doe: I loved it.|John Smith: It was awful.", "Jane Doe|John Smith"),
     "first names once": ("Ann: it was good|Bo: it was awful", "Ann Bo"),
+    "names that are words too": ("Mark: I hate it.|Will: I love it.|Mark: Why?|May: So.|Will: No.", "Mark Will Mark May Will"),
     "titles": ("Mr. Brown: hi|J. K. Rowling: hello", "Mr. Brown|J. K. Rowling"),
     "Chinese": ("王伟：我讨厌这部电影。|李娜：我喜欢。", "王伟 李娜"),
     "letters": ("Q: Why?|A: So.|Q: When?|A: Now.", "Q A Q A"),

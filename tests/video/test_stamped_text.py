@@ -118,6 +118,12 @@ def test_what_stands_before_the_first_stamp_is_said(read):
     assert "2 lines before the first time stamp, such as 'Weekly meeting', 'Tue, 4 May', left out." in found.notes
 
 
+def test_descriptions_in_plain_text_are_left_out_and_shown(read):
+    found = read("[Music]\nI loved it (I mean it). (laughs) So much.\n")
+    assert [turn.text for turn in found.sentences] == ["I loved it (I mean it).", "So much."]
+    assert found.notes == ["2 descriptions of sounds in brackets left out, as nobody says them: '[Music]', '(laughs)'."]
+
+
 def test_sentences_of_scripts_without_spaces_are_cut(read):
     assert [turn.text for turn in read("我讨厌这部电影。太糟糕了！").sentences] == ["我讨厌这部电影。", "太糟糕了！"]
 
@@ -125,3 +131,10 @@ def test_sentences_of_scripts_without_spaces_are_cut(read):
 def test_subtitles_that_are_called_txt_are_subtitles(read):
     found = read("1\n00:00:00 --> 00:00:03\nSo good.\n\n2\n00:00:04 --> 00:00:06\nSo bad.\n")
     assert [(cue.start, cue.end, cue.text) for cue in found.cues] == [(0.0, 3.0, "So good."), (4.0, 6.0, "So bad.")]
+
+
+def test_labels_of_audacity(read):
+    found = read("0.50\t3.20\tI loved it.\n\\\t100.0\t2000.0\n4,0\t6,0\tI hated it.\n7\t7\tSo.\n")
+    assert [(cue.start, cue.end, cue.text) for cue in found.cues] == [(0.5, 3.2, "I loved it."), (4.0, 6.0, "I hated it."), (7.0, math.inf, "So.")]
+    assert found.notes == ["The text has time stamps; its 3 passages were placed by them."]
+    assert read("0.50\t3.20\n1 2 3\n").origin == "text"

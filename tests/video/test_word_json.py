@@ -6,7 +6,7 @@ import pytest
 
 from multigrain.errors import VideoError
 from multigrain.video.limits import Limits
-from multigrain.video.transcript import read_transcript
+from multigrain.video.transcript import Turn, read_transcript
 
 WORDS = [("So", 0.5, 0.7), ("good.", 0.8, 1.2), ("2", 4.0, 4.2), ("bad", 4.3, 4.8), ("hours.", 4.9, 5.5)]
 PASSAGES = [("So good.", 0.5, 1.2), ("2 bad hours.", 4.0, 5.5)]
@@ -67,6 +67,52 @@ WORD_SHAPES = {
     "amazon": {"jobName": "x", "results": {"transcripts": [{"transcript": "x"}], "items": AMAZON}},
     "google": {"results": [{"alternatives": [{"transcript": "x", "words": GOOGLE_WORDS}]}]},
     "rev": {"monologues": [{"speaker": 0, "elements": [{"type": "text", "value": text, "ts": a, "end_ts": b} for text, a, b in WORDS]}]},
+    "numbers": {"words": [{**word, "word": 2} if word["word"] == "2" else word for word in words()]},
+    "segments that are empty": {"text": "x", "segments": [], "words": words()},
+    "openai": {"task": "transcribe", "text": "So good. 2 bad hours.", "segments": segments(False), "words": words()},
+    "whisperx's other list": {"segments": segments(False), "word_segments": words()},
+    "utterances beside words": {"text": "x", "words": MILLISECONDS, "utterances": [{"text": "So good.", "start": 500, "end": 1200, "words": []}]},
+    "azure batch": {
+        "recognizedPhrases": [
+            {
+                "offset": f"PT{words_[0][1]}S",
+                "duration": "PT1S",
+                "offsetInTicks": words_[0][1] * 1e7,
+                "durationInTicks": 1e7,
+                "nBest": [
+                    {
+                        "display": " ".join(text for text, *_ in words_),
+                        "words": [{"word": text, "offset": f"PT{start}S", "duration": f"PT{round(end - start, 3)}S"} for text, start, end in words_],
+                    },
+                    {"display": "other"},
+                ],
+            }
+            for words_ in (WORDS[:2], WORDS[2:])
+        ]
+    },
+    "azure": {
+        "Offset": 5_000_000,
+        "Duration": 50_000_000,
+        "NBest": [
+            {
+                "Display": "So good. 2 bad hours.",
+                "Words": [{"Word": text, "Offset": round(start * 1e7), "Duration": round((end - start) * 1e7)} for text, start, end in WORDS],
+            }
+        ],
+    },
+    "azure fast": {
+        "phrases": [
+            {
+                "offsetMilliseconds": 500,
+                "durationMilliseconds": 5000,
+                "text": "So good. 2 bad hours.",
+                "words": [
+                    {"text": text, "offsetMilliseconds": round(1000 * start), "durationMilliseconds": round(1000 * (end - start))}
+                    for text, start, end in WORDS
+                ],
+            }
+        ]
+    },
     "pieces of words": {
         "words": [
             {"word": " So", "start": 0.5, "end": 0.7},
@@ -82,7 +128,8 @@ WORD_SHAPES = {
 def test_words_of_every_recogniser(read, shape):
     found = read(WORD_SHAPES[shape])
     assert found.origin == "words"
-    assert [(word.text, word.start, word.end) for word in found.words] == WORDS
+    assert [(word.text, pytest.approx(word.start), pytest.approx(word.end)) for word in found.words] == WORDS
+    assert found.cues == ()
 
 
 PASSAGE_SHAPES = {
@@ -95,6 +142,13 @@ PASSAGE_SHAPES = {
             {"timestamps": {"from": "00:00:04,000", "to": "00:00:05,500"}, "text": " 2 bad hours."},
         ]
     },
+    "youtube's captions": {
+        "wireMagic": "pb3",
+        "events": [
+            {"tStartMs": round(1000 * start), "dDurationMs": round(1000 * (end - start)), "segs": [{"utf8": text}]} for text, start, end in PASSAGES
+        ],
+    },
+    "words that are strings": {"segments": [{"start": start, "end": end, "words": text.split()} for text, start, end in PASSAGES]},
     "youtube": [{"text": text, "start": start, "duration": end - start} for text, start, end in PASSAGES],
     "milliseconds": {"utterances": [{"text": text, "start": round(1000 * start), "end": round(1000 * end)} for text, start, end in PASSAGES]},
 }
@@ -104,7 +158,36 @@ PASSAGE_SHAPES = {
 def test_passages_without_words_are_subtitles(read, shape):
     found = read(PASSAGE_SHAPES[shape])
     assert (found.origin, found.words) == ("subtitles", ())
-    assert [(cue.text, cue.start, cue.end) for cue in found.cues] == PASSAGES
+    assert [(cue.text, pytest.approx(cue.start), pytest.approx(cue.end)) for cue in found.cues] == PASSAGES
+
+
+def test_youtubes_automatic_captions(read):
+    events = [
+        {"tStartMs": 0, "dDurationMs": 90_000, "id": 1, "wpWinPosId": 1},
+        {"tStartMs": 500, "dDurationMs": 4000, "segs": [{"utf8": "I"}, {"utf8": " loved", "tOffsetMs": 300}, {"utf8": " it", "tOffsetMs": 600}]},
+        {"tStartMs": 2900, "dDurationMs": 1600, "aAppend": 1, "segs": [{"utf8": "\n"}]},
+        {"tStartMs": 3000, "dDurationMs": 2000, "segs": [{"utf8": "But"}, {"utf8": " why", "tOffsetMs": 500}]},
+        {"tStartMs": 6000, "dDurationMs": 1000, "segs": [{"utf8": "[Music]"}]},
+    ]
+    found = read({"wireMagic": "pb3", "events": events})
+    assert [(word.text, word.start, word.end) for word in found.words] == [
+        *(("I", 0.5, 0.8), ("loved", 0.8, 1.1), ("it", 1.1, 3.0)),
+        *(("But", 3.0, 3.5), ("why", 3.5, 5.0)),
+    ]
+    assert found.notes == ["1 description of sounds in brackets left out, as nobody says them: '[Music]'."]
+
+
+def test_a_text_of_which_no_part_has_a_time_is_plain_text(read):
+    for value in ({"text": "I loved it. So much."}, {"text": "I loved it. So much.", "segments": []}):
+        found = read(value)
+        assert (found.origin, [turn.text for turn in found.sentences]) == ("text", ["I loved it.", "So much."])
+        assert found.notes == ["The JSON has a text and no times; it is read as plain text."]
+
+
+def test_what_a_list_of_words_leaves_out_of_the_whole_text_is_kept(read):
+    found = read({"text": "So good. 2 very bad hours. Never again!", "words": words()})
+    assert " ".join(word.text for word in found.words) == "So good. 2 very bad hours. Never again!"
+    assert found.notes[0] == ("3 words stand in the text of 1 passage and not in its list of words ('very', 'Never again!'); taken from the text.")
 
 
 def test_a_passage_whose_words_are_missing_is_kept(read):
@@ -145,10 +228,19 @@ def test_speakers_of_whisperx_and_others(read):
     assert read(WORD_SHAPES["rev"]).words[0].speaker == "Speaker 0"
 
 
-def test_passages_without_any_times_are_said(read):
-    found = read({"segments": [*segments(False), {"text": "no time"}, 7]})
-    assert [cue.text for cue in found.cues] == ["So good.", "2 bad hours."]
-    assert found.notes == ["1 entry of the transcript without text left out.", "1 passage has no times ('no time'); left out."]
+def test_passages_without_any_times_go_with_their_neighbours(read):
+    one, other = segments(False)
+    given = [{"text": "first"}, one, {"text": "no time", "speaker": "Bo"}, other, 7]
+    found = read({"segments": given})
+    assert [(cue.start, cue.text) for cue in found.cues] == [(0.5, "first So good. no time"), (4.0, "2 bad hours.")]
+    assert [(turn.text, turn.speaker) for turn in found.cues[0].parts] == [("first So good.", None), ("no time", "Bo")]
+    assert found.notes[:2] == [
+        "1 entry of the transcript without text left out.",
+        "2 passages have no times ('first', 'no time'); put to the passage before, or after.",
+    ]
+    without = read({"segments": [{"text": "I loved it."}, {"text": "Never.", "speaker": "Bo"}]})
+    assert (without.origin, without.sentences) == ("text", (Turn("I loved it."), Turn("Never.", "Bo")))
+    assert without.notes[0] == "The JSON has passages and no times; it is read as plain text."
 
 
 def test_sentences_of_chinese_are_no_words(read):

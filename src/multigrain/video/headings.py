@@ -24,7 +24,7 @@ _TOPICS = listed(
     "replayability review reviews opinion opinions thought thoughts impression impressions feeling feelings takeaway takeaways highlight",
     "highlights lowlight lowlights moment moments strength strengths weakness weaknesses advantage advantages disadvantage disadvantages upside",
     "upsides downside downsides benefit benefits drawback drawbacks positive positives negative negatives plus pluses minus minuses pro pros",
-    "con cons favorite favourite favorites favourites recommended recommend grade mark marks stars star total final movie film films movies",
+    "con cons favorite favourite favorites favourites recommended recommend grade marks stars star total final movie film films movies",
     "book series show documentary sequel prequel remake trailer handlung musik schauspieler schauspiel bewertung urteil vorteile nachteile",
     "vorteil nachteil stärken schwächen zusammenfassung ergebnis kamera regie drehbuch ende avis avantages inconvénients musique histoire",
     "acteurs scénario résumé conclusión ventajas desventajas música historia actores guion guión resumen veredicto actuación",
@@ -40,7 +40,7 @@ _JUDGEMENTS = listed(
 _SENTENCE = listed(
     "i you he she it we they me him us them my your his her its our their this that these those a an the at in on by for from with without to",
     "of about under over between during since until and but or nor so if then than when what why who whom whose which how where there here is",
-    "are was were be been am do does did have has had will would can could should must may might not no yes yeah yep nope maybe perhaps well oh",
+    "are was were be been am do does did have has had would can could should must might not no yes yeah yep nope maybe perhaps well oh",
     "ah um uh okay hey hi hello bye thanks thank please sorry really actually basically literally anyway however therefore because although",
     "though still just only even very too more most some any all both each every many much few several another other such as",
 )

@@ -1,17 +1,22 @@
 """The shapes in which recognisers and aligners write JSON, brought to one: passages with times, text, speaker, and words where they have any.
 
-Read are whisper, faster-whisper, whisperX, whisper.cpp, Vosk (also one result a line), Gentle, Hugging Face, AssemblyAI, Deepgram, Amazon Transcribe,
-Rev, youtube-transcript-api, and whatever has entries of text with a start and an end under the usual names.
+Read are whisper, faster-whisper, whisperX, whisper.cpp, OpenAI, Vosk (also one result a line), Gentle, Hugging Face, AssemblyAI, Deepgram, Amazon
+Transcribe, Rev, youtube-transcript-api, with `other_json` Azure and YouTube's captions, and whatever has entries of text with a start and an end
+under the usual names.
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from multigrain.video.other_json import in_usual_shape
 from multigrain.video.subtitle_times import seconds_of_clock
 
 _TEXTS = ("punctuated_word", "word", "text", "transcript", "value", "content", "display", "sentence")
+_NUMERIC_TEXTS = ("punctuated_word", "word", "text")
+_WHOLE_TEXTS = ("text", "transcript")
 _STARTS = ("start", "start_time", "startTime", "begin", "ts", "from", "start_seconds")
 _ENDS = ("end", "end_time", "endTime", "end_ts", "to", "end_seconds")
 _LENGTHS = ("duration", "dur")
@@ -31,6 +36,8 @@ _PASSAGES = (
     "result",
     "items",
 )
+_LATEST = 1e15  # larger numbers are no times
+_WORDS_BESIDE = ("words", "word_segments")
 _WITHIN = ("results", "channels", "alternatives", "result", "response", "data", "output", "transcript", "transcription", "nBest")
 
 
@@ -78,11 +85,18 @@ def parse_json(text: str) -> Any:
 
 def find_entries(found: Any) -> tuple[list[Entry] | None, int]:
     """The passages or words of a parsed JSON, in its order, and how many entries have no text; None where it has none of the known shapes."""
-    listed = _listed(found, 0)
+    listed = _listed(in_usual_shape(found), 0)
     if listed is None:
         return None, 0
     entries = [entry for value in listed if (entry := _entry(value)) is not None]
     return entries if entries or not listed else None, len(listed) - len(entries)
+
+
+def whole_text(found: Any) -> str:
+    """The text of the whole recording that a JSON has beside its passages or words; empty where it has none."""
+    if not isinstance(found, Mapping):
+        return ""
+    return next((found[key] for key in _WHOLE_TEXTS if isinstance(found.get(key), str)), "")
 
 
 def _listed(found: Any, depth: int) -> list[Any] | None:
@@ -97,15 +111,44 @@ def _listed(found: Any, depth: int) -> list[Any] | None:
     if not isinstance(found, Mapping):
         return None
     for key in _PASSAGES:
-        if isinstance(found.get(key), list) and (any(_is_entry(value) for value in found[key]) or (key in ("segments", "words") and not found[key])):
-            return _with_punctuation(found[key])
+        if isinstance(found.get(key), list) and any(_is_entry(value) for value in found[key]):
+            return _with_words_beside(_with_punctuation(found[key]), found, key)
     for key in _WITHIN:
         inner = found.get(key)
         if isinstance(inner, Mapping | list):
             within = _listed(inner[:1] if key in ("alternatives", "nBest") and isinstance(inner, list) else inner, depth + 1)
             if within is not None and any(_is_entry(value) for value in within):
                 return within
-    return None
+    return [] if any(found.get(key) == [] for key in ("segments", "words")) else None
+
+
+def _with_words_beside(passages: list[Any], found: Mapping[str, Any], key: str) -> list[Any]:
+    """Passages without words with those that are listed beside them, each in the passage within whose times its middle is, or in the nearest."""
+    beside = next((found[name] for name in _WORDS_BESIDE if name != key and isinstance(found.get(name), list) and found[name]), None)
+    timed = [(times[0], times[1], place) for place, value in enumerate(passages) if (times := _numeric_times(value)) is not None]
+    if beside is None or key in _WORDS_BESIDE or not timed or any(True for value in passages if isinstance(value, Mapping) for _ in _words_of(value)):
+        return passages
+    timed.sort()
+    words: dict[int, list[Any]] = {}
+    at = 0
+    for word in _with_punctuation(beside):
+        times = _numeric_times(word)
+        if times is not None:
+            middle = (times[0] + times[1]) / 2
+            at = max(0, bisect_right(timed, (middle, float("inf"), 0)) - 1)
+            if at + 1 < len(timed) and timed[at + 1][0] - middle < middle - timed[at][1]:
+                at += 1
+        words.setdefault(timed[at][2], []).append(word)
+    return [{**value, "words": words[place]} if place in words else value for place, value in enumerate(passages)]
+
+
+def _numeric_times(value: Any) -> tuple[float, float] | None:
+    if not isinstance(value, Mapping):
+        return None
+    start, end, _ = _times(value)
+    if not _is_number(start) or abs(start) > _LATEST:
+        return None
+    return float(start), float(end) if _is_number(end) and abs(end) <= _LATEST else float(start)
 
 
 def _is_entry(value: Any) -> bool:
@@ -114,7 +157,8 @@ def _is_entry(value: Any) -> bool:
         return False
     has_time = any(key in value for key in (*_STARTS, "timestamp", "timestamps", "offsets"))
     has_words = any(isinstance(value.get(key), list) and any(isinstance(word, Mapping) for word in value[key]) for key in _WORDS)
-    has_text = any(isinstance(value.get(key), str) for key in _TEXTS)
+    has_words = has_words or (has_time and bool(_joined_strings(value)))
+    has_text = _written(value) is not None
     if isinstance(value.get("alternatives"), list) and (has_time or "type" in value):
         return True
     return (has_text and (has_time or "word" in value or "type" in value or "words" not in value)) or (has_words and not _frames_others(value))
@@ -140,11 +184,24 @@ def _with_punctuation(values: Sequence[Any]) -> list[Any]:
 def _text(value: Mapping[str, Any]) -> str | None:
     if isinstance(value.get("text_with_marks"), str):
         return str(value["text_with_marks"])
-    text = next((value[key] for key in _TEXTS if isinstance(value.get(key), str)), None)
+    text = _written(value)
     options = value.get("alternatives")
     if text is None and isinstance(options, list) and options and isinstance(options[0], Mapping):
-        return next((options[0][key] for key in _TEXTS if isinstance(options[0].get(key), str)), None)
+        return _written(options[0])
     return text
+
+
+def _written(value: Mapping[str, Any]) -> str | None:
+    """The text under one of the usual names; a word that is a number as it is written."""
+    text = next((value[key] for key in _TEXTS if isinstance(value.get(key), str)), None)
+    number = next((value[key] for key in _NUMERIC_TEXTS if _is_number(value.get(key))), None) if text is None else None
+    return text if number is None else json.dumps(number) if abs(number) <= _LATEST else None
+
+
+def _joined_strings(value: Mapping[str, Any]) -> str:
+    """The words of a passage that are listed without times."""
+    listed: list[Any] = next((value[key] for key in _WORDS if isinstance(value.get(key), list)), [])
+    return " ".join(word for word in listed if isinstance(word, str))
 
 
 def _entry(value: Any, speaker: str | None = None) -> Entry | None:
@@ -153,6 +210,7 @@ def _entry(value: Any, speaker: str | None = None) -> Entry | None:
     speaker = _speaker(value) or speaker
     words = [entry for one in _words_of(value) if (entry := _entry(one, speaker)) is not None]
     text = _text(value)
+    text = text if text is not None else _joined_strings(value) or None
     if text is None and not words:
         return None
     start, end, is_milliseconds = _times(value)

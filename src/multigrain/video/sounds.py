@@ -57,6 +57,7 @@ _FOREIGN = listed(
     "तालियाँ हंसी موسيقى ضحك تصفيق موسیقی خنده μουσική γέλια χειροκρότημα מוזיקה צחוק",
 )
 _SOUND = re.compile(rf"(?:{'|'.join(_VERBS)})(?:s|es|e|ed|d|bed|bing|ing|ings|ter|y)?|(?:{'|'.join(_NOUNS)})")
+_BEGIN_A_PART = listed("a an the his her their with by for of at from to as and")  # of a sentence, where no verb follows
 _MOST_WORDS = 8
 _IN_LANGUAGE = re.compile(r"(?:speaks |speaking |in )(?-i:[A-Z])[a-z]+", re.IGNORECASE)
 _ONLY_SIGNS = re.compile(r"[\W_]*|\d{1,2}(?::\d{2}){1,2}(?:[.,]\d+)?")
@@ -93,6 +94,8 @@ def _is_description(part: str, is_mixed_case: bool) -> bool:
     if any(word in _SPEECH for word in words):
         return False
     sounds = [word for word in words if _SOUND.fullmatch(word)]
+    if words[0] in _BEGIN_A_PART and all(word in _NOUNS for word in sounds):
+        return False
     if sounds and (is_bracket or all(word in _BESIDE or word in sounds or word.endswith("ly") for word in words)):
         return True
     if part[0] != "<" and is_mixed_case and len(words) > 1 and content.upper() == content != content.lower():

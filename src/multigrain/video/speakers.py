@@ -18,7 +18,8 @@ _LABEL = re.compile(
     rf"(?P<bare>[^\[\](){{}}<>:：]{{1,60}})(?P<aside>\([^()]{{1,40}}\) ?)?{_COLON}) ?"
 )
 _NUMBERED = re.compile(
-    r"(?:unknown |unidentified )?(?:speaker|spk|voice|person|participant|sprecher(?:in)?|locuteur|hablante|说话人|发言人)[ _-]?[\da-f]{0,3}|"
+    r"(?:unknown |unidentified )?(?:speaker|spk|voice|person|participant|sprecher(?:in)?|locuteur|hablante|说话人|发言人)"
+    r"(?:[ _-]?(?:\d[\da-f]{0,2}|[a-z]))?|"
     r"(?:male |female )?(?:guest|student|host|caller|respondent|interviewee|interviewer|man|woman|male|female)[ _-]?\d{1,3}",
     re.IGNORECASE,
 )

@@ -13,9 +13,9 @@ from multigrain.video.limits import Limits
 from multigrain.video.repeated_cues import ShownCue
 from multigrain.video.speakers import is_name, is_numbered, speaker_note, with_speakers
 from multigrain.video.spoken import Transcript, Turn, counted, first_pieces
-from multigrain.video.subtitle_markup import is_credit
+from multigrain.video.subtitle_markup import is_credit, spoken_part
 from multigrain.video.subtitle_times import seconds_of_clock, timing
-from multigrain.video.subtitles import read_subtitles, speakers_of, spoken_cues
+from multigrain.video.subtitles import described_note, read_subtitles, speakers_of, spoken_cues
 from multigrain.video.text_cleaning import clean_text
 
 _CLOCK = r"(?:\d{1,2}:)?\d{1,3}:\d{2}(?:[.,]\d{1,3})?(?: ?[AaPp]\.?[Mm]\b\.?)?"
@@ -25,6 +25,7 @@ _AT_START = re.compile(
 _AT_END = re.compile(rf"(?P<name>[^\d\s][^:]{{0,59}}?)[ :,|–-]* [\[(<]?(?P<start>{_CLOCK})[\])>]?:?$")
 _NAME_FIRST = re.compile(rf"(?P<name>[^\d\s:\[\](][^:\[\]()]{{0,59}}?) ?[\[(](?P<start>{_CLOCK})[\])]:? (?P<rest>.*)")
 _HALF_OF_THE_DAY = re.compile(r" ?([AaPp])\.?[Mm]\.?$")
+_LABEL_LINE = re.compile(r"[ ]*(?P<start>\d{1,9}(?:[.,]\d{1,9})?)\t(?P<end>\d{1,9}(?:[.,]\d{1,9})?)(?:\t(?P<text>.*))?")
 _BRACKETED_NAME = re.compile(r"\[([^\[\]]{1,60})\]$")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])(?=[^”’」』）)。！？])")
 _BACKWARDS_SHARE = 0.1
@@ -59,6 +60,8 @@ def read_text(path: Path, text: str, limits: Limits) -> Transcript:
     """
     if any(timing(line) is not None for line in text.split("\n")):  # subtitles that are called .txt, as an upload without a known ending is
         return read_subtitles(path, text, limits)
+    if labels := _labels(text.split("\n")):
+        return _stamped(labels, [])
     lines = [clean_text(line) for line in text.split("\n")]
     longest = max((part for line in lines for part in sentences_of(line)), key=len, default="")
     if len(longest) > limits.line_characters:
@@ -66,7 +69,7 @@ def read_text(path: Path, text: str, limits: Limits) -> Transcript:
             f"{path} has a sentence of {len(longest)} characters; at most {limits.line_characters} are allowed. Check that it is the right file."
         )
     passages, before = _passages([line for line in lines if line])
-    return _plain([line for line in lines if line]) if passages is None else _stamped(passages, before)
+    return plain_text([Turn(line) for line in lines if line]) if passages is None else _stamped(passages, before)
 
 
 def sentences_of(line: str) -> list[str]:
@@ -78,14 +81,36 @@ def sentences_of(line: str) -> list[str]:
     return [part.strip() for part in _SENTENCE_END.split(line) if part.strip()]
 
 
-def _plain(lines: Sequence[str]) -> Transcript:
+def plain_text(lines: Sequence[Turn]) -> Transcript:
+    """The sentences of lines without times, and who says them."""
     notes: list[str] = []
-    kept = [line for line in lines if not is_credit(line)]
+    kept = [line for line in lines if not is_credit(line.text)]
     if len(kept) < len(lines):
-        notes.append(f"{counted(len(lines) - len(kept), 'line', 'lines')} about the transcript itself left out: not spoken.")
-    named = with_speakers([[Turn(line)] for line in kept], is_continued=True)
-    turns = [Turn(part, turn.speaker) for line in named for turn in line for part in sentences_of(turn.text)]
+        credits = [line.text for line in lines if is_credit(line.text)]
+        notes.append(f"{counted(len(credits), 'line', 'lines')} about the transcript itself ({first_pieces(credits)}) left out: not spoken.")
+    turns: list[Turn] = []
+    described: list[str] = []
+    for line in (turn for named in with_speakers([[line] for line in kept], is_continued=True) for turn in named):
+        spoken, parts = spoken_part(line.text)
+        described += parts
+        turns += [Turn(part, line.speaker) for part in sentences_of(spoken)]
+    notes += described_note(described)
     return Transcript(origin="text", sentences=tuple(turns), notes=notes + speaker_note(turn.speaker for turn in turns))
+
+
+def _labels(lines: Sequence[str]) -> list[_Passage]:
+    """The passages of Audacity's labels, `start<TAB>end<TAB>text` in seconds, where all lines are such; those that begin with `\\` are of pitches."""
+    written = [line for line in lines if line.strip() and not line.startswith("\\")]
+    found = [_LABEL_LINE.fullmatch(line) for line in written]
+    if not any(one is not None and (one["text"] or "").strip() for one in found):
+        return []
+    passages = []
+    for one in found:
+        if one is None or one["text"] is None:
+            return []
+        start, end = (float(one[name].replace(",", ".")) for name in ("start", "end"))
+        passages.append(_Passage(start, end, None, [text] if (text := clean_text(one["text"])) else []))
+    return passages
 
 
 def _stamped(passages: Sequence[_Passage], before: Sequence[str]) -> Transcript:

@@ -76,8 +76,8 @@ def spoken_part(line: str) -> tuple[str, list[str]]:
     ('That is *not* funny.', ['(laughs)', '[music]'])
     """
     parts = list(descriptions(line))
-    for part in reversed(parts):
-        line = f"{line[: part.start()]} {line[part.end() :]}"
+    edges = [0, *(edge for part in parts for edge in part.span()), len(line)]
+    line = " ".join(line[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
     line = clean_text(_DASH.sub(" ", clean_text(_SUNG.sub(" ", line))))
     return line, [part[0] for part in parts]
 

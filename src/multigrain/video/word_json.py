@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from multigrain.errors import VideoError
 from multigrain.language.words import cut_words, join_words
-from multigrain.video.json_shapes import Entry, find_entries, parse_json
+from multigrain.video.json_shapes import Entry, find_entries, parse_json, whole_text
 from multigrain.video.limits import Limits
 from multigrain.video.repeated_cues import ShownCue
 from multigrain.video.speakers import speaker_note
 from multigrain.video.spoken import Cue, TimedWord, Transcript, Turn, counted, first_pieces
+from multigrain.video.stamped_text import plain_text, read_text
 from multigrain.video.subtitle_markup import spoken_part
 from multigrain.video.subtitles import described_note, speakers_of, spoken_cues
 from multigrain.video.text_cleaning import clean_text
@@ -56,6 +57,9 @@ def read_word_json(path: Path, text: str, limits: Limits, video_seconds: float |
         entries, num_skipped = find_entries(found)
     except (ValueError, RecursionError) as error:
         raise VideoError(f"{path} cannot be read as JSON ({str(error)[:200]}). {WORDS_EXPECTED}") from error
+    if not entries and whole_text(found).strip():
+        plain = read_text(path, whole_text(found), limits)
+        return replace(plain, notes=["The JSON has a text and no times; it is read as plain text.", *plain.notes])
     if entries is None:
         raise VideoError(f"{path} holds no list of words or passages{_example(found)}. {WORDS_EXPECTED}")
     _check(path, entries, limits)
@@ -63,8 +67,15 @@ def read_word_json(path: Path, text: str, limits: Limits, video_seconds: float |
     if num_skipped:
         notes.append(f"{counted(num_skipped, 'entry', 'entries')} of the transcript without text left out.")
     mended = _Mended()
-    passages = [Entry("", words=list(entries))] if _are_words(entries) else entries
+    passages = [Entry(clean_text(whole_text(found)), words=list(entries))] if _are_words(entries) else entries
     notes += _mend_words(passages)
+    untimed = [passage for passage in passages if not passage.words and passage.text.strip() and passage.start is None and passage.end is None]
+    if untimed and len(untimed) == sum(bool(passage.words or passage.text.strip()) for passage in passages):
+        plain = plain_text([turn for passage in untimed for turn in _turns(passage)])
+        return replace(plain, notes=["The JSON has passages and no times; it is read as plain text.", *notes, *plain.notes])
+    if any(passage.words for passage in passages):
+        for passage in untimed:
+            passage.words = [Entry(word, speaker=passage.speaker) for word in cut_words(passage.text)]
     timed = [passage.words for passage in passages if _has_words_to_place(passage)]
     words = _timed_words(path, timed, mended)
     cues = _cues(path, [passage for passage in passages if not _has_words_to_place(passage)], mended, notes)
@@ -143,19 +154,26 @@ def _speaker(entry: Entry) -> str | None:
 
 
 def _cues(path: Path, entries: Sequence[Entry], mended: _Mended, notes: list[str]) -> list[Cue]:
-    found, untimed, num_listed = [], [], 0
+    """Passages as subtitles; one without times goes to the one before it, or after it."""
+    found: list[ShownCue] = []
+    waiting: list[Turn] = []
+    untimed, num_listed = [], 0
     for number, entry in enumerate(entries, start=1):
         turns = _turns(entry)
         if not turns:
             continue
         start, end = _checked_times(entry, f"{path}, passage {number}", mended)
-        if start is None or end is None:
-            untimed.append(join_words([turn.text for turn in turns]))
-        else:
-            found.append(ShownCue(start, end, turns))
+        if start is not None and end is not None:
+            found.append(ShownCue(start, end, [*waiting, *turns]))
+            waiting = []
             num_listed += bool(entry.words)
+            continue
+        untimed.append(join_words([turn.text for turn in turns]))
+        (found[-1].lines if found else waiting).extend(turns)
     if untimed:
-        notes.append(f"{counted(len(untimed), 'passage has', 'passages have')} no times ({first_pieces(untimed)}); left out.")
+        notes.append(
+            f"{counted(len(untimed), 'passage has', 'passages have')} no times ({first_pieces(untimed)}); put to the passage before, or after."
+        )
     if num_listed:
         notes.append(f"{counted(num_listed, 'passage lists', 'passages list')} words of which none has a time; placed by the passage's.")
     return spoken_cues(sorted(found, key=lambda cue: cue.start), notes)
