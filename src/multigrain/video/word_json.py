@@ -171,9 +171,8 @@ def _cues(path: Path, entries: Sequence[Entry], mended: _Mended, notes: list[str
         untimed.append(join_words([turn.text for turn in turns]))
         (found[-1].lines if found else waiting).extend(turns)
     if untimed:
-        notes.append(
-            f"{counted(len(untimed), 'passage has', 'passages have')} no times ({first_pieces(untimed)}); put to the passage before, or after."
-        )
+        which = counted(len(untimed), "passage has", "passages have")
+        notes.append(f"{which} no times ({first_pieces(untimed)}); put to the passage before, or after.")
     if num_listed:
         notes.append(f"{counted(num_listed, 'passage lists', 'passages list')} words of which none has a time; placed by the passage's.")
     return spoken_cues(sorted(found, key=lambda cue: cue.start), notes)
