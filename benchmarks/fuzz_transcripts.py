@@ -40,6 +40,9 @@ TEXT = st.sampled_from(
             "Bo 0:12",
             "[0:04] hi",
             "(laughs) fine",
+            "[Music] *sighs* (I mean it)",
+            "Ann (V.O.): I <b and b>c",
+            "0.5\t2.5\tso bad",
             "♪ la ♪",
             "10",
             "NOTE x",
@@ -106,7 +109,36 @@ KEYS = [
     "results",
     "alternatives",
 ]
-KEYS += ["items", "type", "from", "to", "duration", "transcription", "channels", "elements", "ts", "end_ts", "value"]
+KEYS += [
+    "events",
+    "segs",
+    "utf8",
+    "tStartMs",
+    "dDurationMs",
+    "tOffsetMs",
+    "recognizedPhrases",
+    "phrases",
+    "nBest",
+    "offset",
+    "offsetInTicks",
+    "display",
+]
+KEYS += [
+    "offsetMilliseconds",
+    "word_segments",
+    "utterances",
+    "items",
+    "type",
+    "from",
+    "to",
+    "duration",
+    "transcription",
+    "channels",
+    "elements",
+    "ts",
+    "end_ts",
+    "value",
+]
 ENTRY = st.fixed_dictionaries(
     {"text": TEXT, "start": NUMBER, "end": NUMBER},
     optional={"speaker": st.one_of(TEXT, NUMBER), "words": st.just([{"word": " a", "start": 1, "end": 2}])},

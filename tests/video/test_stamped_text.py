@@ -1,6 +1,7 @@
 """Plain text with time stamps and names, as Otter, Zoom, YouTube and whisper's console write it."""
 
 import math
+import time
 
 import pytest
 
@@ -138,3 +139,9 @@ def test_labels_of_audacity(read):
     assert [(cue.start, cue.end, cue.text) for cue in found.cues] == [(0.5, 3.2, "I loved it."), (4.0, 6.0, "I hated it."), (7.0, math.inf, "So.")]
     assert found.notes == ["The text has time stamps; its 3 passages were placed by them."]
     assert read("0.50\t3.20\n1 2 3\n").origin == "text"
+
+
+def test_a_hundred_thousand_stamps_take_a_moment(read):
+    begin = time.process_time()
+    assert len(read("Ann 0:05\nhi\n" * 100_000).cues) >= 1
+    assert time.process_time() - begin < 20

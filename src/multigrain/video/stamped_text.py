@@ -118,10 +118,12 @@ def _stamped(passages: Sequence[_Passage], before: Sequence[str]) -> Transcript:
     if before:
         notes.append(f"{counted(len(before), 'line', 'lines')} before the first time stamp, such as {first_pieces(before)}, left out.")
     ordered = sorted(passages, key=lambda passage: passage.start)
+    later = [math.inf] * len(ordered)  # the next start that is not the same
+    for place in range(len(ordered) - 2, -1, -1):
+        later[place] = ordered[place + 1].start if ordered[place + 1].start > ordered[place].start else later[place + 1]
     shown = []
-    for number, passage in enumerate(ordered):
-        later = next((one.start for one in ordered[number + 1 :] if one.start > passage.start), math.inf)
-        end = later if passage.end is None or passage.end <= passage.start else passage.end
+    for passage, following in zip(ordered, later, strict=True):
+        end = following if passage.end is None or passage.end <= passage.start else passage.end
         shown.append(ShownCue(passage.start, end, [Turn(line, passage.speaker) for line in passage.lines]))
     spoken = spoken_cues(shown, notes)
     if spoken:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from multigrain.language.words import cut_words
 
-_LARGEST_TABLE = 40_000  # pairs of words that are compared all with all; larger passages are walked through once
+_LARGEST_TABLE = 10_000  # pairs of words that are compared all with all; larger passages are walked through once
 _FURTHEST_WORD = 30  # as far the walk looks ahead
 _NUMBER_WORDS = 4  # "2018" is "two thousand and eighteen"
 
