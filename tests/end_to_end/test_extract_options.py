@@ -76,9 +76,10 @@ def test_the_asked_language_and_what_is_left_over(place, tmp_path, capsys):
     assert [(line[0], line[4]) for line in records(tmp_path)] == [("test", SAID["de"]), ("test", SAID["de"]), ("test", None)]
     said, heard = lines(printed.err), lines(printed.out)
     assert said[0].startswith("Note: 2 files of the folders left out by ending (.docx 1, .jpg 1): notes.docx, picture.jpg.")
-    assert said[-2:] == [
+    assert said[-3:] == [
         "Note: Without a transcript: 1 (talks/cat.wav).",
         "Note: Transcripts that belong to none of the videos: 2 (transcripts/zoe.de.srt, transcripts/zoe.en.srt).",
+        "Note: Transcripts in other languages, not used: 2 (transcripts/ann.en.srt, transcripts/ben.en.srt).",
     ]
     files = [line for line in heard if line.startswith(("ann.wav:", "ben.wav:", "cat.wav:"))]
     assert [line.partition(":")[0] for line in files] == ["ann.wav", "ben.wav", "cat.wav"]
