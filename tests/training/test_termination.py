@@ -233,3 +233,10 @@ def test_a_state_that_does_not_fit_is_one_sentence(small_recipe, tmp_path, monke
         folder.last_file.write_bytes(b"\x80\x02}" + b")" + b"\x85" * 30_000 + b"K\x01s.")
     with pytest.raises(TrainingError, match="is damaged"):
         train_run(small_recipe, run_folder=folder.path, seed=0, resume=True, show_progress=False)
+
+
+@pytest.mark.parametrize("fault", [OSError(5, "Input/output error"), MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_a_fault_of_disk_or_memory_tells_nobody_to_delete_the_run(tmp_path, fault):
+    with pytest.raises(TrainingError, match="could not be read") as caught, RunFolder(tmp_path / "run").state_errors():
+        raise fault
+    assert "--overwrite" not in str(caught.value)

@@ -108,3 +108,15 @@ def test_a_name_that_ends_like_a_language_is_its_videos_own(pair):
 def test_an_accent_is_one_however_it_is_written(pair):
     composed, apart = "caf\u00e9.mp4", "cafe\u0301.srt"
     assert list(found(pair([composed], [apart])).values()) == [f"subs/{apart}"]
+
+
+def test_a_transcript_in_another_language_alone_is_said(pair):
+    pairing = pair(["one.mp4"], ["one.en.srt"], "de")
+    assert not pairing.found
+    assert pairing.notes() == ["Transcripts in other languages, not used: 1 (subs/one.en.srt)."]
+
+
+def test_three_letters_after_an_underscore_are_no_language_by_themselves(pair):
+    pairing = pair(["talk.mp4"], ["talk_raw.srt", "talk_v2.srt"])
+    assert not pairing.found
+    assert len(pairing.unused) == 2

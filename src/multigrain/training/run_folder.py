@@ -204,10 +204,18 @@ class RunFolder:
         """Turns what a damaged resume state leads to into one message: it fails in any of a dozen ways, from the zip archive to the model.
 
         Raises:
-            TrainingError: something failed.
+            TrainingError: something failed. Where the disk or the memory did, the state may be whole, and nobody is told to delete it.
         """
+        import torch
+
         try:
             yield
+        except (OSError, MemoryError, torch.OutOfMemoryError) as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise TrainingError(
+                f"The resume state {self.last_file} could not be read ({reason}). That is no fault of its content. See that the "
+                "disk answers and that there is memory, and resume again."
+            ) from error
         except Exception as error:
             raise TrainingError(
                 f"The resume state {self.last_file} is damaged ({type(error).__name__}), so that the run cannot go on. Start it anew with "

@@ -11,7 +11,6 @@ from multigrain.language.languages import LANGUAGES, language_code
 
 TRANSCRIPT_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".json", ".txt")
 """In the order in which they are preferred where a folder has several for one video."""
-_LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]{2,8})*", re.IGNORECASE)
 _KINDS = frozenset({"forced", "sdh", "cc", "hi", "default", "auto", "orig", "subtitles", "transcript", "captions"})
 
 
@@ -23,7 +22,7 @@ class Pairing:
         found: video -> its transcript.
         without: videos that have none.
         unused: transcripts that belong to no video; not those that are another kind or language of one that was taken.
-        other_languages: transcripts of paired videos in a language that was not asked for.
+        other_languages: transcripts of the videos in a language that was not asked for.
         by_name_alone: videos whose transcript is in a folder of another name.
     """
 
@@ -85,9 +84,9 @@ def pair_transcripts(videos: Mapping[Path, Path], folder: Path, language: str | 
         unused=[path for path in files if path not in known],
         other_languages=[
             candidate.path
-            for video, one in chosen.items()
-            for candidate in fitting[video]
-            if candidate.language is not None and candidate.language != one.language
+            for video, given in fitting.items()
+            for candidate in given
+            if candidate.language is not None and (video not in chosen or candidate.language != chosen[video].language)
         ],
         by_name_alone=[video for video in by_name if video in chosen and len(chosen[video].key) > 1 and len(videos[video].parts) > 1],
     )
@@ -106,20 +105,28 @@ def _candidate(path: Path, folder: Path, stems: set[str]) -> _Candidate:
     relative = path.relative_to(folder)
     *above, name = _key(relative)
     language = None
-    while name not in stems and (parted := re.fullmatch(r"(.+)[._]([^._]+)", name) or re.fullmatch(r"(.+)\.([^.]+)", name)):
-        whole = re.fullmatch(r"(.+)\.([^.]+)", name)
-        if whole is not None and _LANGUAGE.fullmatch(whole[2]):  # `en_US` is one mark
-            parted = whole
-        name, mark = parted[1], parted[2]
-        if mark in _KINDS:
-            continue
-        code = language_code(mark)
-        if code is None:
+    while name not in stems:
+        marked = _without_mark(name)
+        if marked is None:
             return _Candidate(path, _key(relative), None)
+        name, code = marked
         language = language or code
-    if name not in stems:
-        return _Candidate(path, _key(relative), None)
     return _Candidate(path, (*above, name), language)
+
+
+def _without_mark(name: str) -> tuple[str, str | None] | None:
+    """A name without its last mark, and the language that this says: `talk.sdh` is `talk` and none, `talk.en_us` and `talk_en` are `talk` and one.
+
+    After an underscore only languages that are known by name count, since other words of three letters stand there too, such as `talk_raw`.
+    """
+    base, _, mark = name.rpartition(".")
+    if base and mark in _KINDS:
+        return base, None
+    if base and (code := language_code(mark)) is not None:
+        return base, code
+    base, _, mark = name.rpartition("_")
+    code = language_code(mark)
+    return (base, code) if base and code in LANGUAGES else None
 
 
 def _named(video: Path, relative: Path, candidates: Sequence[_Candidate]) -> list[_Candidate]:
