@@ -96,3 +96,16 @@ def test_other_labels_are_refused(run: Path, planted: Store, tmp_path: Path) -> 
     path = other_store(tmp_path / "other.store", planted, task=Task(minimum=1.0, maximum=5.0))
     with pytest.raises(CheckpointError, match=r"predicts scores in -3..3, but .* is labelled with scores in 1..5"):
         evaluate_run(run, path)
+
+
+def test_the_folder_above_or_below_that_is_a_run_is_named(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "run.json").write_text("{}")
+    with pytest.raises(DataError, match=r"there is no such folder\. Give .*one is one\.$"):
+        read_run(tmp_path / "one" / "seed-0")
+    (tmp_path / "several" / "seed-1").mkdir(parents=True)
+    (tmp_path / "several" / "seed-1" / "run.json").write_text("{}")
+    with pytest.raises(DataError, match=r"holds no run\.json\. Give .*seed-1 is one\.$"):
+        read_run(tmp_path / "several")
+    with pytest.raises(DataError, match=r"such as runs/NAME, or runs/NAME/seed-0 where there are several seeds\.$"):
+        read_run(tmp_path / "nothing")

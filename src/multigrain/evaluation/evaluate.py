@@ -87,9 +87,16 @@ def read_run(run_folder: str | os.PathLike[str]) -> RunFacts:
     path = folder / "run.json"
     if not path.is_file():
         reason = "there is no such folder" if not folder.exists() else "it holds no run.json"
-        raise DataError(f"{folder} is not a run folder: {reason}. Give a folder that `multigrain train` has written, such as runs/NAME/seed-0.")
+        raise DataError(f"{folder} is not a run folder: {reason}. Give a folder that `multigrain train` or `compare` has written{_run_near(folder)}.")
     results = folder / "results.json"
     return RunFacts(folder, _read_json(path), _read_json(results) if results.is_file() else {})
+
+
+def _run_near(folder: Path) -> str:
+    """The run that somebody will have meant: `train` writes one to runs/NAME, several seeds and `compare` to runs/NAME/seed-N."""
+    seeds = sorted(path.parent for path in folder.glob("seed-*/run.json"))
+    near = [folder.parent] if (folder.parent / "run.json").is_file() else seeds
+    return f": {near[0]} is one" if near else ", such as runs/NAME, or runs/NAME/seed-0 where there are several seeds"
 
 
 def _read_json(path: Path) -> dict[str, Any]:
