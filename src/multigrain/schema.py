@@ -1,10 +1,10 @@
 """The words that every part of multigrain shares: utterance, sequence, batch, task, feature specification, output.
 
-Axis names used in shapes here and everywhere: `batch` utterances, `time` steps of one modality, `dim` features
+Axis names used in shapes here and everywhere: `batch` utterances, `sequence` one each unless they share them, `time` steps of one modality, `dim` features
 of a step, `word` words. Masks are True where a step is real; padding is always on the right.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -195,15 +195,18 @@ class ModalitySequence:
     """One modality of a batch: features, which steps are real, and the step that stands for the utterance.
 
     Attributes:
-        features: (batch, time, dim); the content of padded steps is never read.
-        mask: (batch, time), True = real. A row that is False throughout is an absent modality.
+        features: (sequence, time, dim), one sequence an utterance unless `rows` says otherwise; the content of padded steps is never read.
+        mask: (sequence, time), True = real. A row that is False throughout is an absent modality.
         readout: (batch,), index of the step that stands for the utterance; the last real step unless the
             utterance is given in its video's context. 0 for an absent modality.
+        rows: (batch,), the sequence that each utterance is in, where the utterances of a video share theirs, so that it is computed once
+            for all of them; None: utterance i is in sequence i. Only a model that `reads_shared_contexts` is ever given such a batch.
     """
 
-    features: Float[Tensor, "batch time dim"]
-    mask: Bool[Tensor, "batch time"]
+    features: Float[Tensor, "sequence time dim"]
+    mask: Bool[Tensor, "sequence time"]
     readout: Int[Tensor, " batch"]
+    rows: Int[Tensor, " batch"] | None = None
 
     @classmethod
     def from_lengths(
@@ -224,24 +227,30 @@ class ModalitySequence:
         )
 
     @property
-    def lengths(self) -> Int[Tensor, " batch"]:
-        """Number of real steps of each row."""
+    def lengths(self) -> Int[Tensor, " sequence"]:
+        """Number of real steps of each sequence."""
         return self.mask.sum(dim=1)
 
     @property
-    def is_present(self) -> Bool[Tensor, " batch"]:
-        """True where the utterance has this modality at all."""
+    def is_present(self) -> Bool[Tensor, " sequence"]:
+        """True where the sequence has this modality at all."""
         return self.mask.any(dim=1)
+
+    def unshared(self) -> "ModalitySequence":
+        """The same with a sequence of its own for each utterance."""
+        return self if self.rows is None else ModalitySequence(self.features[self.rows], self.mask[self.rows], self.readout)
 
     def to(self, device: torch.device | str) -> "ModalitySequence":
         """The same sequence on another device."""
-        return ModalitySequence(
-            self.features.to(device, non_blocking=True), self.mask.to(device, non_blocking=True), self.readout.to(device, non_blocking=True)
-        )
+        return self._map(lambda value: value.to(device, non_blocking=True))
 
     def pin_memory(self) -> "ModalitySequence":
         """The same sequence in page-locked memory."""
-        return ModalitySequence(self.features.pin_memory(), self.mask.pin_memory(), self.readout.pin_memory())
+        return self._map(lambda value: value.pin_memory())
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "ModalitySequence":
+        rows = None if self.rows is None else function(self.rows)
+        return ModalitySequence(function(self.features), function(self.mask), function(self.readout), rows)
 
 
 @dataclass
@@ -350,8 +359,20 @@ class Batch:
     def size(self) -> int:
         """Number of utterances."""
         for sequence in self.modalities.values():
-            return sequence.features.shape[0]
+            return sequence.readout.shape[0]
         return len(self.ids) if self.tokens is None else self.tokens.ids.shape[0]
+
+    def unshared(self) -> "Batch":
+        """The same batch with a sequence of its own for each utterance; see `ModalitySequence.rows`."""
+        return self.with_modalities({name: sequence.unshared() for name, sequence in self.modalities.items()})
+
+    def absent(self, dim: int, like: Tensor) -> ModalitySequence:
+        """A modality that no utterance of the batch has, in sequences like those of the others."""
+        shared = next((sequence for sequence in self.modalities.values() if sequence.rows is not None), None)
+        if shared is None:
+            return ModalitySequence.absent(self.size, dim, like)
+        absent = ModalitySequence.absent(shared.mask.shape[0], dim, like)
+        return ModalitySequence(absent.features, absent.mask, torch.zeros_like(shared.readout), shared.rows)
 
     def with_modalities(self, sequences: Mapping[str, ModalitySequence | None]) -> "Batch":
         """The same batch with some modalities replaced (None takes one away)."""

@@ -234,6 +234,29 @@ def test_absent_modality_gives_a_finite_answer(name: str, modality: str) -> None
     assert all(bool(torch.isfinite(value.grad).all()) for value in model.parameters() if value.grad is not None)
 
 
+def test_a_context_that_utterances_share_is_the_same_as_one_for_each(name: str) -> None:
+    """In a video's context its sequence is computed once for all of its utterances, where the model can; others are given it as often."""
+    model, batch = small_model(name), random_batch(name)
+    if batch.tokens is not None:
+        pytest.skip(f"{name} is tested on transcripts, which have no context")
+    which, generator = torch.tensor([2, 0, 0, 3, 2, 1, 2]), np.random.default_rng(3)
+    sequences = {}
+    for modality, sequence in batch.modalities.items():
+        steps = torch.from_numpy(generator.integers(0, sequence.lengths[which].clamp(min=1).numpy()))
+        sequences[modality] = ModalitySequence(sequence.features, sequence.mask, steps, which)
+    shared = Batch(**sequences, ids=tuple("abcdefg"))
+    assert shared.size == 7
+    for given in (shared, shared.with_modalities({next(iter(sequences)): None})):
+        torch.testing.assert_close(predict(model, given), predict(model, given.unshared()), rtol=0, atol=2e-6)
+    gradients = []
+    for given in (shared, shared.unshared()):
+        model.zero_grad()
+        model(given).prediction.square().sum().backward()
+        gradients.append([value.grad.clone() for value in model.parameters() if value.grad is not None])
+    for together, apart in zip(*gradients, strict=True):
+        torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-4)
+
+
 def test_nothing_but_padding_gives_a_finite_answer(name: str) -> None:
     model, batch = small_model(name), random_batch(name)
     for sequence in batch.modalities.values():

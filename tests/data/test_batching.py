@@ -38,6 +38,22 @@ def test_every_utterance_once_within_the_budget(count, budget, shuffle):
         assert len(batch) == 1 or len(batch) * lengths["vision"][batch].max() <= budget.get("batch_steps", 10**9)
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_utterances_of_a_context_stand_together(shuffle):
+    contexts = np.random.default_rng(1).permutation(np.repeat(np.arange(20), 11))
+    lengths = {"text": 3 + contexts}
+    subject = sampler(lengths=lengths, contexts=contexts, shuffle=shuffle)
+    orders = []
+    for epoch in (0, 1):
+        subject.set_epoch(epoch)
+        batches = list(subject)
+        assert sorted(flat(batches)) == list(range(220))
+        assert max(map(len, batches)) == 16
+        assert sum(len(set(contexts[batch])) for batch in batches) <= 20 + len(batches)  # a context is cut only where a batch is full
+        orders.append([tuple(batch) for batch in batches])
+    assert (orders[0] != orders[1]) == shuffle
+
+
 def test_step_budget_is_used():
     lengths = lognormal_lengths(1000)
     batches = list(sampler(lengths=lengths, batch_steps=4000))

@@ -130,6 +130,39 @@ def test_context_is_stored_once_and_read_at_each_readout(tmp_path):
     assert again.fingerprint == Store.open(tmp_path / "x.store").fingerprint
 
 
+def test_utterances_of_a_context_can_be_read_with_its_sequence_once(tmp_path):
+    generator = np.random.default_rng(0)
+    videos = {name: {"text": generator.normal(size=(steps, 3)).astype(np.float32)} for name, steps in (("v", 5), ("w", 7))}
+    videos["w"]["audio"] = generator.normal(size=(7, 2)).astype(np.float32)
+    items = [
+        Utterance(id=f"{name}{i}", split="train", group=name, features=dict(videos[name]), label=0.0, context_key=name, readout=i)
+        for name, steps in (("v", 5), ("w", 7))
+        for i in range(steps)
+    ]
+    split = write(tmp_path / "x.store", items).split("train")
+    contexts = split.contexts(["text", "audio"])
+    assert contexts is not None
+    assert len(set(contexts[:5])) == len(set(contexts[5:])) == 1
+    assert contexts[0] != contexts[5]
+    rows = [8, 1, 11, 0, 5]
+    shared, apart = split.batch(rows, shares_contexts=True), split.batch(rows)
+    assert shared.text.features.shape[0] == 2
+    assert shared.size == apart.size == 5
+    assert shared.ids == apart.ids
+    for name in ("text", "audio"):
+        one, other = getattr(shared, name).unshared(), getattr(apart, name)
+        np.testing.assert_array_equal(one.features, other.features)
+        np.testing.assert_array_equal(one.mask, other.mask)
+        assert one.readout[one.is_present].tolist() == other.readout[other.is_present].tolist()
+    assert pickle.loads(pickle.dumps(split)).contexts(["text"]) is not None
+
+
+def test_utterances_with_sequences_of_their_own_have_no_contexts(tmp_path):
+    split = write(tmp_path / "x.store", [utterance("a"), utterance("b")]).split("train")
+    assert split.contexts(["text", "audio"]) is None
+    assert split.batch([1, 0], shares_contexts=True).text.rows is None
+
+
 def test_statistics_are_those_of_the_finite_training_rows(tmp_path):
     generator = np.random.default_rng(0)
     values = (generator.normal(size=(40, 3)) * [1, 100, 0] + [1e4, -5, 7]).astype(np.float32)

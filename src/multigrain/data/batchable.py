@@ -76,6 +76,17 @@ class BatchableSplit(Dataset[Utterance], ABC):
     def sequences(self, rows: Int[np.ndarray, " batch"], modalities: Sequence[str]) -> dict[str, ModalitySequence]:
         """The modalities of some utterances, each padded on the right to its longest sequence (at least one step)."""
 
+    def contexts(self, modalities: Sequence[str]) -> Int[np.ndarray, " utterances"] | None:
+        """A number for each utterance's context, the same where utterances share their sequences of all these modalities.
+
+        None where no two utterances do, or where what reads the split cannot tell.
+        """
+        return None
+
+    def shared_sequences(self, rows: Int[np.ndarray, " batch"], modalities: Sequence[str]) -> dict[str, ModalitySequence]:
+        """What `sequences` gives, with each context's sequence once (`ModalitySequence.rows`); only asked for where there are `contexts`."""
+        raise NotImplementedError
+
     def tokens(self, rows: Int[np.ndarray, " batch"]) -> TokenSequence | None:
         """The word-pieces of some utterances, padded as their text is; None where no language model reads the text."""
         return None
@@ -84,12 +95,13 @@ class BatchableSplit(Dataset[Utterance], ABC):
         """A number for each step of a modality, made equal for steps that can only be missing together, such as a word's pieces."""
         return numbers
 
-    def batch(self, indices: Sequence[int] | np.ndarray | Tensor, modalities: Sequence[str] | None = None) -> Batch:
+    def batch(self, indices: Sequence[int] | np.ndarray | Tensor, modalities: Sequence[str] | None = None, *, shares_contexts: bool = False) -> Batch:
         """Utterances as a batch, each modality padded on the right to its longest sequence (at least one step).
 
         Args:
             indices: positions in this split, 0 .. len - 1.
             modalities: those to read; by default all that there are. The others are None in the batch.
+            shares_contexts: read what utterances share in a context once; for models that `reads_shared_contexts`, and slower for others.
 
         Raises:
             DataError: no index given, an index out of range, or a modality that is not there.
@@ -100,7 +112,8 @@ class BatchableSplit(Dataset[Utterance], ABC):
             raise DataError(f"A batch of split {self.name!r} takes at least one index between 0 and {len(self) - 1}; got {found}.")
         chosen = self.modalities if modalities is None else tuple(modalities)
         self.check_modalities(chosen)
-        sequences, labels = self.sequences(rows, chosen), self.labels
+        is_shared = shares_contexts and self.contexts(chosen) is not None
+        sequences, labels = (self.shared_sequences if is_shared else self.sequences)(rows, chosen), self.labels
         return Batch(
             text=sequences.get("text"),
             audio=sequences.get("audio"),

@@ -24,7 +24,8 @@ class LengthBucketSampler(Sampler[list[int]]):
     """Lists of indices, one a batch; every utterance comes once an epoch, or as often as `draw` says.
 
     Each epoch the utterances are shuffled, sorted by (slightly noisy) length within windows of 50 batches, cut into batches,
-    and the batches shuffled. The same seed and epoch give the same batches.
+    and the batches shuffled. The same seed and epoch give the same batches. With `contexts` it is the contexts that are shuffled, and the
+    utterances of one stand together, cut only where a batch is full.
 
     With several processes, the budget is that of the *global* batch: batches are made exactly as for one process,
     then each is dealt among the processes in parts that differ by at most one utterance, so that every process
@@ -40,6 +41,7 @@ class LengthBucketSampler(Sampler[list[int]]):
         shuffle: False gives the utterances in ascending order of length, the same each epoch.
         seed: of the shuffling.
         draw: chooses the utterances of each epoch, where several stores are sampled by weight; None for all, once.
+        contexts: a number for each utterance's context, to keep those of one together; None to go by length. Not with `draw`.
         num_replicas: number of processes.
         rank: this process, 0 .. num_replicas - 1.
 
@@ -58,8 +60,10 @@ class LengthBucketSampler(Sampler[list[int]]):
         num_replicas: int = 1,
         rank: int = 0,
         draw: StoreDraw | None = None,
+        contexts: Int[np.ndarray, " utterances"] | None = None,
     ):
-        self._draw = draw
+        assert draw is None or contexts is None
+        self._draw, self._contexts = draw, contexts
         self._steps = _stacked(lengths)
         _check_budget(batch_utterances, batch_steps, num_replicas, rank)
         if self.num_utterances < num_replicas:
@@ -110,6 +114,10 @@ class LengthBucketSampler(Sampler[list[int]]):
         """All indices in the order in which they are cut into batches."""
         drawn = np.arange(self._steps.shape[1]) if self._draw is None else self._draw.indices(self.epoch)
         cost = self._steps.sum(axis=0).astype(np.float64)[drawn]
+        if self._contexts is not None:
+            if self.shuffle:
+                return np.argsort(generator.permutation(self._contexts.max() + 1)[self._contexts], kind="stable")
+            return np.lexsort((self._contexts, cost))
         if not self.shuffle:
             return drawn[np.argsort(cost, kind="stable")]
         order = generator.permutation(cost.size)
@@ -180,14 +188,14 @@ def _fill(batches: list[np.ndarray], smallest: int) -> list[np.ndarray]:
 class _BatchesOf(Dataset[Batch]):
     """A split as a data set whose items are batches: what it is asked for is a list of indices."""
 
-    def __init__(self, split: BatchableSplit, modalities: Sequence[str] | None):
-        self.split, self.modalities = split, modalities
+    def __init__(self, split: BatchableSplit, modalities: Sequence[str] | None, shares_contexts: bool):
+        self.split, self.modalities, self.shares_contexts = split, modalities, shares_contexts
 
     def __len__(self) -> int:
         return len(self.split)
 
     def __getitem__(self, indices: list[int]) -> Batch:
-        return self.split.batch(indices, self.modalities)
+        return self.split.batch(indices, self.modalities, shares_contexts=self.shares_contexts)
 
 
 def data_loader(
@@ -197,6 +205,7 @@ def data_loader(
     modalities: Sequence[str] | None = None,
     num_workers: int = 0,
     pin_memory: bool = False,
+    shares_contexts: bool = False,
 ) -> DataLoader[Batch]:
     """A loader that gives the sampler's batches of a split.
 
@@ -208,9 +217,10 @@ def data_loader(
         modalities: those to read; by default all.
         num_workers: worker processes; the store is memory-mapped, so 0 is often fastest.
         pin_memory: page-locked batches, for a GPU.
+        shares_contexts: see `BatchableSplit.batch`.
     """
     return DataLoader(
-        _BatchesOf(split, modalities),
+        _BatchesOf(split, modalities, shares_contexts),
         batch_size=None,
         sampler=sampler,
         num_workers=num_workers,

@@ -59,6 +59,10 @@ class Split(BatchableSplit):
         return self._count
 
     @cached_property
+    def _contexts(self) -> dict[tuple[str, ...], np.ndarray | None]:
+        return {}  # by modalities; see `contexts`
+
+    @cached_property
     def _tensors(self) -> dict[str, np.ndarray]:
         return map_tensors(self._folder / tensors_file(self.name))
 
@@ -124,6 +128,30 @@ class Split(BatchableSplit):
     def sequences(self, rows: Int[np.ndarray, " batch"], modalities: Sequence[str]) -> dict[str, ModalitySequence]:
         """The modalities of some utterances, each padded on the right to its longest sequence (at least one step)."""
         return {name: self._sequence(name, rows) for name in modalities}
+
+    def contexts(self, modalities: Sequence[str]) -> Int[np.ndarray, " utterances"] | None:
+        """A number for each utterance's context, the same where utterances share their sequences of all these modalities; None where none do."""
+        key = tuple(modalities)
+        if key not in self._contexts:
+            self._contexts[key] = None
+            if any(f"{name}/readout" in self._tensors for name in key):
+                places = np.stack([self._tensors[f"{name}/{what}"] for name in key for what in ("starts", "lengths")])
+                distinct, numbers = np.unique(places, axis=1, return_inverse=True)
+                self._contexts[key] = numbers.reshape(-1) if distinct.shape[1] < self._count else None
+        return self._contexts[key]
+
+    def shared_sequences(self, rows: Int[np.ndarray, " batch"], modalities: Sequence[str]) -> dict[str, ModalitySequence]:
+        """What `sequences` gives, with each context's sequence once (`ModalitySequence.rows`)."""
+        contexts = self.contexts(modalities)
+        assert contexts is not None
+        _, first, which = np.unique(contexts[rows], return_index=True, return_inverse=True)
+        shared = {}
+        for name, sequence in self.sequences(rows[first], modalities).items():
+            readout = self._tensors.get(f"{name}/readout")
+            last = np.maximum(self._tensors[f"{name}/lengths"][rows] - 1, 0)
+            chosen = torch.from_numpy(last if readout is None else readout[rows])
+            shared[name] = ModalitySequence(sequence.features, sequence.mask, chosen, torch.from_numpy(which))
+        return shared
 
     def _sequence(self, modality: str, rows: np.ndarray) -> ModalitySequence:
         starts, lengths = self._tensors[f"{modality}/starts"][rows], self._tensors[f"{modality}/lengths"][rows]

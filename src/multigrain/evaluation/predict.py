@@ -61,11 +61,12 @@ def predict_split(model: "MultimodalModel", split: "BatchableSplit", *, batch_ut
     """
     modalities = tuple(name for name in model.features if name in split.modalities)
     longest = np.stack([split.lengths(name) for name in modalities]).max(axis=0) if modalities else np.zeros(len(split))
-    order = np.argsort(longest, kind="stable")
+    contexts = split.contexts(modalities) if alter is None and model.reads_shared_contexts else None
+    order = np.argsort(longest, kind="stable") if contexts is None else np.lexsort((contexts, longest))
     answers = np.empty((len(split), model.task.answer_dim), dtype=np.float32)
     for start in range(0, len(split), batch_utterances):
         indices = order[start : start + batch_utterances]
-        batch = split.batch(indices.tolist(), modalities)
+        batch = split.batch(indices.tolist(), modalities, shares_contexts=contexts is not None)
         answers[indices] = model.answer(batch if alter is None else alter(batch, indices)).cpu().numpy()
     labels = None if split.labels is None else split.labels.numpy().astype(np.float32)
     scores, classes = np.split(answers, [model.task.label_dim], axis=1)

@@ -6,11 +6,19 @@ from torch import Tensor
 
 
 def read_step(
-    states: Float[Tensor, "batch time dim"], readout: Int[Tensor, " batch"], mask: Bool[Tensor, "batch time"]
+    states: Float[Tensor, "sequence time dim"],
+    readout: Int[Tensor, " batch"],
+    mask: Bool[Tensor, "sequence time"],
+    rows: Int[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, "batch dim"]:
-    """Each row's state at its readout step; zeros where the modality is absent."""
-    rows = torch.arange(states.shape[0], device=states.device)
-    return states[rows, readout] * mask.any(dim=1, keepdim=True).to(states.dtype)
+    """Each utterance's state at its readout step; zeros where the modality is absent.
+
+    `rows` says in which sequence each utterance is, where several share one; None: each has its own.
+    """
+    present = mask.any(dim=1, keepdim=True).to(states.dtype)
+    if rows is None:
+        return states[torch.arange(states.shape[0], device=states.device), readout] * present
+    return states[rows, readout] * present[rows]
 
 
 def first_step(states: Float[Tensor, "batch time dim"], mask: Bool[Tensor, "batch time"]) -> Float[Tensor, "batch dim"]:

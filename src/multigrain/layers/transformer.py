@@ -128,10 +128,15 @@ class TransformerStack(nn.Module):
         return climb_together([Climb(self, target, source, bias)], with_weights=with_weights)[0]
 
     def read(
-        self, states: Float[Tensor, "batch time dim"], bias: AttentionBias, readout: Int[Tensor, " batch"], mask: Bool[Tensor, "batch time"]
+        self,
+        states: Float[Tensor, "sequence time dim"],
+        bias: AttentionBias,
+        readout: Int[Tensor, " batch"],
+        mask: Bool[Tensor, "sequence time"],
+        rows: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch dim"]:
-        """What self-attention makes of one step of each row; see `read_together`."""
-        return read_together([Reading(self, states, bias, readout, mask)])[0]
+        """What self-attention makes of each utterance's step; see `read_together`."""
+        return read_together([Reading(self, states, bias, readout, mask, rows)])[0]
 
 
 class Climb(NamedTuple):
@@ -161,10 +166,11 @@ class Reading(NamedTuple):
 
     Attributes:
         stack: of self-attention.
-        states: (batch, time, dim), what enters it.
+        states: (sequence, time, dim), what enters it.
         bias: which of them may be attended.
         readout: (batch,), the step to read.
-        mask: (batch, time), True where a step is real.
+        mask: (sequence, time), True where a step is real.
+        rows: (batch,), the sequence to read it from, where utterances share theirs; None: each its own.
     """
 
     stack: TransformerStack
@@ -172,21 +178,29 @@ class Reading(NamedTuple):
     bias: AttentionBias
     readout: Tensor
     mask: Tensor
+    rows: Tensor | None = None
 
 
 def read_together(readings: list[Reading]) -> list[Float[Tensor, "batch dim"]]:
-    """What self-attention makes of one step of each row, for several stacks; zeros where a row has no step.
+    """What self-attention makes of each utterance's step, for several stacks; zeros where its sequence has none.
 
-    The same as a stack's `forward` followed by `read_step`, but the last layer computes this one step alone.
+    The same as a stack's `forward` followed by `read_step`, but where each utterance has its own sequence the last layer computes this one
+    step alone.
     """
-    lower = _climb([_Part(list(stack)[:-1], states, None, bias) for stack, states, bias, _, _ in readings])
+    if any(reading.rows is not None for reading in readings):
+        whole = _climb([_Part(list(stack), states, None, bias) for stack, states, bias, _, _, _ in readings])
+        return [
+            read_step(stack.final_norm(states), readout, mask, rows)
+            for (stack, _, _, readout, mask, rows), (states, _) in zip(readings, whole, strict=True)
+        ]
+    lower = _climb([_Part(list(stack)[:-1], states, None, bias) for stack, states, bias, _, _, _ in readings])
     last = []
-    for (stack, _, bias, readout, mask), (states, _) in zip(readings, lower, strict=True):
+    for (stack, _, bias, readout, mask, _), (states, _) in zip(readings, lower, strict=True):
         last.append(_Part(list(stack)[-1:], read_step(states, readout, mask)[:, None], states, bias.at_step(readout)))
     tops = _climb(last)
     return [
         stack.final_norm(step[:, 0]) * mask.any(dim=1, keepdim=True).to(step.dtype)
-        for (stack, _, _, _, mask), (step, _) in zip(readings, tops, strict=True)
+        for (stack, _, _, _, mask, _), (step, _) in zip(readings, tops, strict=True)
     ]
 
 

@@ -98,6 +98,8 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         paper: where it was published.
         config_class: its frozen, keyword-only config dataclass.
         modalities: those it can read.
+        reads_shared_contexts: True when what it computes of a sequence can be shared by the utterances in it, up to the step that each reads
+            (see `ModalitySequence.rows`); another model is given each utterance's sequence by itself.
         needs_alignment: True when all modalities must have one step a word.
         skips_parameters: True when some training steps leave parameters without a gradient.
         unmet_contracts: contract test -> why this model cannot meet it; empty for nearly all.
@@ -107,6 +109,7 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
     paper: ClassVar[Paper]
     config_class: ClassVar[type]
     modalities: ClassVar[tuple[str, ...]] = MODALITIES
+    reads_shared_contexts: ClassVar[bool] = False
     needs_alignment: ClassVar[bool] = False
     skips_parameters: bool = False
     unmet_contracts: ClassVar[Mapping[str, str]] = {}
@@ -187,6 +190,8 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         Every modality of the model is there: one that the batch lacks comes as a single padded step. Where a language model reads the
         text, its states are the text's features, neither normalised nor clipped.
         """
+        if not self.reads_shared_contexts:
+            batch = batch.unshared()
         present = batch.modalities
         if "text" in present and self.text_encoder is not None and "text" in self.features:
             present["text"] = self._read_text(self.text_encoder, present["text"], batch.tokens)
@@ -195,7 +200,7 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
         for name, spec in self.features.items():
             sequence = present.get(name)
             if sequence is None:
-                sequences[name] = ModalitySequence.absent(batch.size, spec.dim, reference)
+                sequences[name] = batch.absent(spec.dim, reference)
                 continue
             if sequence.features.shape[-1] != spec.dim:
                 raise CheckpointError(
@@ -204,7 +209,7 @@ class MultimodalModel(nn.Module, ModelHubMixin, ABC, library_name="multigrain", 
                 )
             values = self.normalisers[name](sequence.features) if name in self.normalisers else sequence.features
             values = values.masked_fill(~sequence.mask.unsqueeze(-1), 0.0)  # never multiply: 0 * NaN in padding is NaN
-            sequences[name] = ModalitySequence(values, sequence.mask, sequence.readout)
+            sequences[name] = ModalitySequence(values, sequence.mask, sequence.readout, sequence.rows)
         return sequences
 
     def _read_text(self, encoder: TextEncoder, sequence: ModalitySequence, tokens: TokenSequence | None) -> ModalitySequence:

@@ -204,6 +204,7 @@ class MCMuT(MultimodalModel):
     """The multi-scale cooperative multimodal Transformer."""
 
     name: ClassVar[str] = "mcmut"
+    reads_shared_contexts: ClassVar[bool] = True
     config_class: ClassVar[type] = MCMuTConfig
     paper: ClassVar[Paper] = Paper(
         "Multi-scale Cooperative Multimodal Transformers for Multimodal Sentiment Analysis in Videos",
@@ -265,7 +266,7 @@ class MCMuT(MultimodalModel):
             streams = [self.final_norms[f"{source}_to_{target}"](tops[f"{source}_to_{target}"]) for source in sources]
             sequence, stack = sequences[target], cast(TransformerStack, self.summary[target])
             states, bias = self.summary_input(torch.cat(streams, dim=-1)), biases[target].of_target(sequence.mask)
-            readings.append(Reading(stack, states, bias, sequence.readout, sequence.mask))
+            readings.append(Reading(stack, states, bias, sequence.readout, sequence.mask, sequence.rows))
         summaries = read_together(readings)
         fused = torch.cat(summaries, dim=-1)
         prediction, hidden = self.head(fused)

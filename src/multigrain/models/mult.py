@@ -107,6 +107,7 @@ class MulT(MultimodalModel):
     """The multimodal Transformer for unaligned sequences."""
 
     name: ClassVar[str] = "mult"
+    reads_shared_contexts: ClassVar[bool] = True
     config_class: ClassVar[type] = MulTConfig
     paper: ClassVar[Paper] = Paper(
         "Multimodal Transformer for Unaligned Multimodal Language Sequences", "ACL", 2019, "https://aclanthology.org/P19-1656"
@@ -161,7 +162,7 @@ class MulT(MultimodalModel):
         for target, sources in self.sources.items():
             states = self.summary_input(torch.cat([streams[f"{source}_to_{target}"][0] for source in sources], dim=-1))
             sequence, stack = sequences[target], cast(TransformerStack, self.summary[target])
-            readings.append(Reading(stack, states, self._bias(sequence, sequence), sequence.readout, sequence.mask))
+            readings.append(Reading(stack, states, self._bias(sequence, sequence), sequence.readout, sequence.mask, sequence.rows))
         summaries = read_together(readings)
         attention = {direction: weights for direction, (_, weights) in streams.items()}
         fused = torch.cat(summaries, dim=-1)

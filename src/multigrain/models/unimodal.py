@@ -55,6 +55,7 @@ class Unimodal(MultimodalModel):
     """A Transformer over a single modality."""
 
     name: ClassVar[str] = "unimodal"
+    reads_shared_contexts: ClassVar[bool] = True
     config_class: ClassVar[type] = UnimodalConfig
     paper: ClassVar[Paper] = Paper(
         "Multimodal Transformer for Unaligned Multimodal Language Sequences (single-modality rows)",
@@ -87,8 +88,8 @@ class Unimodal(MultimodalModel):
         bias, attention = AttentionBias.from_mask(sequence.mask).of_target(sequence.mask), {}
         if with_attention:
             states, attention[f"{modality}_to_{modality}"] = self.stack(states, None, bias, with_weights=True)
-            fused = read_step(states, sequence.readout, sequence.mask)
+            fused = read_step(states, sequence.readout, sequence.mask, sequence.rows)
         else:
-            fused = self.stack.read(states, bias, sequence.readout, sequence.mask)
+            fused = self.stack.read(states, bias, sequence.readout, sequence.mask, sequence.rows)
         prediction, hidden = self.head(fused)
         return ModelOutput(prediction, representations={"fused": fused, "hidden": hidden}, attention=attention)

@@ -112,6 +112,19 @@ def check_alignment(model: MultimodalModel, splits: Sequence[BatchableSplit]) ->
             )
 
 
+def check_contexts(training: TrainingRecipe, model: MultimodalModel, store: Store | JointStore) -> None:
+    """Checks that there are contexts where batches are made by them.
+
+    Raises:
+        DataError: no two training utterances share their sequences.
+    """
+    if training.batches == "by_context" and store.split("train").contexts(list(model.features)) is None:
+        raise DataError(
+            f"training.batches is by_context, but in {store} no utterances of the training split share their video's sequences. "
+            "Leave training.batches out (by_length), or convert the data set with --context."
+        )
+
+
 def check_labels(split: BatchableSplit, label_dim: int) -> None:
     """Checks that a split can be trained or validated on.
 

@@ -70,6 +70,7 @@ class EpochBatches:
         num_replicas: int = 1,
         rank: int = 0,
         modality_dropout: ModalityDropout | None = None,
+        shares_contexts: bool = False,
     ):
         """Prepares a pass.
 
@@ -82,12 +83,15 @@ class EpochBatches:
             num_replicas: processes that train together.
             rank: which of them this is.
             modality_dropout: takes modalities away, in training; None for none.
+            shares_contexts: read what utterances share in a context once; see `BatchableSplit.batch`.
         """
         self.split, self.bucket_sampler = split, sampler
         self.num_replicas, self.rank = num_replicas, rank
         self.modality_dropout = modality_dropout
         parts = PartSampler(sampler, num_replicas, rank)
-        self._loader = data_loader(split, parts, modalities=tuple(modalities), num_workers=num_workers, pin_memory=pin_memory)
+        self._loader = data_loader(
+            split, parts, modalities=tuple(modalities), num_workers=num_workers, pin_memory=pin_memory, shares_contexts=shares_contexts
+        )
 
     def __len__(self) -> int:
         return len(self.bucket_sampler)

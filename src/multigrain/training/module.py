@@ -112,7 +112,8 @@ class TrainingModule(lightning.LightningModule):
     ) -> None:
         """Clips the norm of all gradients together, and stops where it is not finite."""
         limit = math.inf if self.recipe.gradient_clip is None else self.recipe.gradient_clip
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
+        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]  # listed there once, not found anew each step
+        norm = torch.nn.utils.clip_grad_norm_(trained, limit).item()
         if math.isfinite(norm) or self.recipe.precision == "16-mixed":  # there the scaler skips such a step and lowers its scale
             return
         assert self._step is not None

@@ -109,6 +109,8 @@ class TrainingRecipe:
         epochs: most epochs that a run takes.
         batch_utterances: utterances a step, over all devices together; or None.
         batch_steps: most padded steps of the longest modality a batch may hold, over all devices; or None.
+        batches: `by_length`: utterances of like length together, drawn anew each epoch; `by_context`: those of a video together, where the
+            store has them in its context, so that a model that `reads_shared_contexts` computes a video once for all of them.
         loss: a name in `multigrain.losses.LOSSES`; None for the task's own.
         class_weights: for a task of classes, `balanced` lets each class count the same in the loss, however few utterances it has.
         optimizer: `adam` or `adamw`.
@@ -137,6 +139,7 @@ class TrainingRecipe:
     epochs: int = 30
     batch_utterances: int | None = 32
     batch_steps: int | None = None
+    batches: Literal["by_length", "by_context"] = "by_length"
     loss: str | None = None
     class_weights: Literal["none", "balanced"] = "none"
     optimizer: Literal["adam", "adamw"] = "adam"
@@ -173,6 +176,8 @@ class TrainingRecipe:
         require(0 < self.learning_rate < float("inf"), "training.learning_rate", self.learning_rate, "a positive number")
         require(self.gradient_clip is None or self.gradient_clip > 0, "training.gradient_clip", self.gradient_clip, "a positive number or null")
         require(0 < self.plateau_factor < 1, "training.plateau_factor", self.plateau_factor, "a number between 0 and 1")
+        keeps_all = not any(self.modality_dropout.values())
+        require(self.batches == "by_length" or keeps_all, "training.batches", self.batches, "by_length beside training.modality_dropout")
         for name, rate in self.modality_dropout.items():
             key = f"training.modality_dropout.{name}"
             require(name in MODALITIES, key, rate, f"rates for {', '.join(MODALITIES)} only; {name!r} is no modality")

@@ -36,6 +36,7 @@ from multigrain.training.callbacks import ConsoleProgress, EpochRecorder, log_ep
 from multigrain.training.compatibility import (
     check_accelerator,
     check_alignment,
+    check_contexts,
     check_every_store_is_read,
     check_labels,
     check_vectors,
@@ -193,6 +194,7 @@ def prepare_model(recipe: Recipe, store: Store | JointStore, seed: int, reader: 
         logger.warning("The recipe has a text_encoder, which has no effect: the model %s reads %s.", model.name, ", ".join(model.features))
     check_every_store_is_read(model, store)
     check_alignment(model, list(store.splits.values()))
+    check_contexts(recipe.training, model, store)
     warn_without_effect(recipe.training.modality_dropout, list(model.features))
     return model, higher_is_better
 
@@ -257,8 +259,8 @@ def fit(
         return
     names = list(model.features)
     draw = store.draw(seed) if isinstance(store, JointStore) else None
-    train_batches = _batches(store.split("train"), recipe, names, seed=seed, is_training=True, draw=draw)
-    valid_batches = _batches(store.split("valid"), recipe, names, seed=seed, is_training=False)
+    train_batches = _batches(store.split("train"), recipe, model, seed=seed, is_training=True, draw=draw)
+    valid_batches = _batches(store.split("valid"), recipe, model, seed=seed, is_training=False)
     module = TrainingModule(model, training, train_batches, valid_batches)
     module.progress = progress
     recorder = EpochRecorder(recipe, folder, seed, higher_is_better)
@@ -330,8 +332,13 @@ def _trainer(
     )
 
 
-def _batches(split: BatchableSplit, recipe: Recipe, names: list[str], *, seed: int, is_training: bool, draw: StoreDraw | None = None) -> EpochBatches:
+def _batches(
+    split: BatchableSplit, recipe: Recipe, model: MultimodalModel, *, seed: int, is_training: bool, draw: StoreDraw | None = None
+) -> EpochBatches:
+    names = list(model.features)
     training, lengths = recipe.training, {name: split.lengths(name) for name in names}
+    is_by_context = training.batches == "by_context" if is_training else model.reads_shared_contexts
+    contexts = split.contexts(names) if is_by_context else None
     sampler = LengthBucketSampler(
         lengths,
         batch_utterances=training.batch_utterances,
@@ -339,6 +346,7 @@ def _batches(split: BatchableSplit, recipe: Recipe, names: list[str], *, seed: i
         shuffle=is_training,
         seed=seed,
         draw=draw,
+        contexts=contexts,
     )
     drops = is_training and any(training.modality_dropout.get(name) for name in names)
     return EpochBatches(
@@ -350,6 +358,7 @@ def _batches(split: BatchableSplit, recipe: Recipe, names: list[str], *, seed: i
         num_replicas=training.devices,
         rank=process_rank(),
         modality_dropout=ModalityDropout(training.modality_dropout, lengths, seed) if drops else None,
+        shares_contexts=contexts is not None and model.reads_shared_contexts,
     )
 
 

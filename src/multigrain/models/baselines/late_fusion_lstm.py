@@ -54,6 +54,7 @@ class LateFusionLSTM(MultimodalModel):
     """One LSTM a modality, fused at the end."""
 
     name: ClassVar[str] = "lf_lstm"
+    reads_shared_contexts: ClassVar[bool] = True
     config_class: ClassVar[type] = LateFusionLSTMConfig
     paper: ClassVar[Paper] = Paper(
         "Multimodal Transformer for Unaligned Multimodal Language Sequences (late-fusion baseline)",
@@ -103,8 +104,8 @@ class LateFusionLSTM(MultimodalModel):
         with precision_of_recurrence(sequence.features):
             answers, _ = self.recurrent[name](packed)
         states, _ = nn.utils.rnn.pad_packed_sequence(answers, batch_first=True, total_length=sequence.features.shape[1])
-        code = read_step(states, sequence.readout, sequence.mask)
+        code = read_step(states, sequence.readout, sequence.mask, sequence.rows)
         if not self.config.is_bidirectional:
             return code
-        first = read_step(states, torch.zeros_like(sequence.readout), sequence.mask)
+        first = read_step(states, torch.zeros_like(sequence.readout), sequence.mask, sequence.rows)
         return torch.cat([code, first[:, self.config.width :]], dim=-1)
