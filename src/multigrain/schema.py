@@ -1,7 +1,7 @@
 """The words that every part of multigrain shares: utterance, sequence, batch, task, feature specification, output.
 
-Axis names used in shapes here and everywhere: `batch` utterances, `sequence` one each unless they share them, `time` steps of one modality, `dim` features
-of a step, `word` words. Masks are True where a step is real; padding is always on the right.
+Axis names used in shapes here and everywhere: `batch` utterances, `sequence` one each unless they share them, `time` steps of one modality,
+`dim` features of a step, `word` words. Masks are True where a step is real; padding is always on the right.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -65,11 +65,11 @@ def test_a_model_that_cannot_share_is_given_each_utterance_its_own(videos, small
 
 def test_contexts_that_are_not_there_are_refused(small_recipe, tmp_path):
     recipe = changed(small_recipe, data={"store": str(write_small_store(tmp_path / "x.store"))}, training={"batches": "by_context"})
-    with pytest.raises(DataError, match="no utterances of the training split share their video's sequences.*--context"):
+    with pytest.raises(DataError, match=r"no utterances of the training split share their video's sequences.*--context"):
         train_run(recipe, run_folder=tmp_path / "run", seed=0, show_progress=False)
     assert not (tmp_path / "run").exists()
 
 
 def test_no_modality_is_lost_by_one_utterance_of_a_context_alone(small_recipe):
-    with pytest.raises(RecipeError, match="training.batches.*by_length beside training.modality_dropout"):
+    with pytest.raises(RecipeError, match=r"training\.batches.*by_length beside training.modality_dropout"):
         changed(small_recipe, training={"batches": "by_context", "modality_dropout": {"audio": 0.5}})

@@ -257,7 +257,6 @@ def fit(
             folder.cut_back(progress.epoch)
     if progress.is_finished:
         return
-    names = list(model.features)
     draw = store.draw(seed) if isinstance(store, JointStore) else None
     train_batches = _batches(store.split("train"), recipe, model, seed=seed, is_training=True, draw=draw)
     valid_batches = _batches(store.split("valid"), recipe, model, seed=seed, is_training=False)
