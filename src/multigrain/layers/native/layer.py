@@ -193,6 +193,7 @@ class _Plan(NamedTuple):
 
 
 _PARAMETERS = 4 + len(AttentionParameters._fields) + len(ScaleParameters._fields) + 6
+_EXPAND = _PARAMETERS - 4
 _ORDER = (0, 1, 2, 3, 4, 6, 5, 7, *range(8, _PARAMETERS))  # of gradients: weights of queries, keys and values come before their biases
 
 
@@ -246,67 +247,70 @@ class _Layers:
         kept: Sequence[Tensor],
         seeds: list[int],
     ):
-        self.plan, self.shapes, self.states, self.parameters = plan, shapes, states, parameters
+        self.plan, self.shapes, self.parameters = plan, shapes, parameters
         self.array = (Layer * len(plan.calls))()
         self.held: list[Any] = [states, parameters, kept]
+        self.of_states, of_parameters = _addresses(states), _addresses(parameters)
+        threads = torch.get_num_threads()
         for index, (call, layer) in enumerate(zip(plan.calls, self.array, strict=True)):
-            own = parameters[index * _PARAMETERS : (index + 1) * _PARAMETERS]
-            self._fill(layer, call, own)
-            layer.seed, layer.result = seeds[index], _address(states[plan.inputs + index])
+            first = index * _PARAMETERS
+            layer.hidden, layer.threads, layer.seed = parameters[first + _EXPAND].shape[0], threads, seeds[index]  # type: ignore[union-attr]
+            layer.result = self.of_states[plan.inputs + index]
+            self._fill(layer, call, of_parameters[first : first + _PARAMETERS])
             if kept:
                 layer.attended, layer.normalisers = kept[2 * index].data_ptr(), kept[2 * index + 1].data_ptr()
 
-    def _fill(self, layer: Layer, call: LayerCall, parameters: Sequence[Tensor | None]) -> None:
+    def _fill(self, layer: Layer, call: LayerCall, parameters: list[int | None]) -> None:
+        """Everything that is the same in both passes; `parameters` are addresses, in the order of `LayerCall.parameters`."""
         facts, sources = call.facts, call.sources
-        attention, scales = AttentionParameters(*parameters[4:10]), parameters[10:15]  # type: ignore[arg-type]
         layer.batch, layer.targets, layer.dim = self.shapes[call.target]
-        layer.sources, layer.scales = self.shapes[sources[0] if sources else call.target][1], _scales(call)
-        layer.heads, layer.hidden, layer.threads = facts.heads, parameters[17].shape[0], torch.get_num_threads()  # type: ignore[union-attr]
-        layer.is_self, layer.adds_to_normalised, layer.is_normed_source = not sources, facts.adds_to_normalised, parameters[2] is not None
-        layer.is_sparse = facts.is_sparse
+        layer.sources, layer.scales = self.shapes[sources[0] if sources else call.target][1], max(1, len(sources))
+        layer.heads, layer.is_sparse, layer.is_self, layer.adds_to_normalised = facts.heads, facts.is_sparse, not sources, facts.adds_to_normalised
+        layer.target, layer.target_number = self.of_states[call.target], call.target
+        layer.attention_dropped, layer.aggregation_dropped, layer.hidden_dropped, layer.residual_dropped = map(_dropped, facts.rates)
+
+        norms, attention, scales, feed_forward = parameters[:4], parameters[4:10], parameters[10:15], parameters[15:]
+        target_norm, source_norm, feed_forward_norm = layer.target_norm, layer.source_norm, layer.feed_forward_norm
+        target_norm.scale, target_norm.shift, source_norm.scale, source_norm.shift = norms
+        layer.is_normed_source = source_norm.scale is not None
+        target_norm.epsilon, source_norm.epsilon, feed_forward_norm.epsilon = facts.epsilons
+        layer.query_weight, layer.query_bias, key_value, key_value_bias, layer.output_weight, layer.output_bias = attention
+        if key_value is None or key_value_bias is None:  # they follow the queries
+            key_value, key_value_bias = layer.query_weight + 4 * layer.dim * layer.dim, layer.query_bias + 4 * layer.dim
+        layer.key_value_weight, layer.key_value_bias = key_value, key_value_bias
+        layer.scale_embedding, layer.scale_in_weight, layer.scale_in_bias, layer.scale_out_weight, layer.scale_out_bias = scales
         layer.aggregation = _NO_AGGREGATION if scales[0] is None and layer.scales == 1 else _MEAN if facts.takes_mean else _ATTENTION
-        layer.target, layer.target_number = _address(self.states[call.target]), call.target
-        layer.query_weight, layer.query_bias = attention.query.data_ptr(), attention.query_bias.data_ptr()
-        if attention.key_value is None or attention.key_value_bias is None:  # they follow the queries
-            layer.key_value_weight, layer.key_value_bias = layer.query_weight + 4 * layer.dim * layer.dim, layer.query_bias + 4 * layer.dim
-        else:
-            layer.key_value_weight, layer.key_value_bias = attention.key_value.data_ptr(), attention.key_value_bias.data_ptr()
-        layer.output_weight, layer.output_bias = attention.output.data_ptr(), attention.output_bias.data_ptr()
-        for name, rate in zip(Rates._fields, facts.rates, strict=True):
-            setattr(layer, f"{name}_dropped", min(round(rate * 2**32), 2**32 - 1))
-        for name, part in zip(ScaleParameters._fields, scales, strict=True):
-            setattr(layer, f"scale_{name}", _address(part))
-        for name, part in zip(("expand_weight", "expand_bias", "contract_weight", "contract_bias"), parameters[17:21], strict=True):
-            setattr(layer, name, _address(part))
-        pairs = (parameters[:2], parameters[2:4], parameters[15:17])
-        for name, (scale, shift), epsilon in zip(("target_norm", "source_norm", "feed_forward_norm"), pairs, facts.epsilons, strict=True):
-            norm = getattr(layer, name)
-            norm.scale, norm.shift, norm.epsilon = _address(scale), _address(shift), epsilon
-        for name in ("allowed", "present", "kept", "asking"):
-            mask = getattr(facts, name)
-            if mask is not None:
-                mask = mask.contiguous()
-                self.held.append(mask)
-                setattr(layer, name, mask.data_ptr())
-        layer.source_states = self._array_of([self.states[number] for number in sources])
+        feed_forward_norm.scale, feed_forward_norm.shift, layer.expand_weight, layer.expand_bias, *contract = feed_forward
+        layer.contract_weight, layer.contract_bias = contract
+
+        layer.allowed, layer.present, layer.kept, layer.asking = map(self._held, (facts.allowed, facts.present, facts.kept, facts.asking))
+        layer.source_states = self._array_of([self.of_states[number] for number in sources])
         numbers = (ctypes.c_int32 * len(sources))(*sources)
         self.held.append(numbers)
         layer.source_numbers = ctypes.cast(numbers, ctypes.c_void_p)
+
+    def _held(self, mask: Tensor | None) -> int | None:
+        """The address of a mask in one piece, which is kept until this is gone."""
+        if mask is None:
+            return None
+        self.held.append(mask.contiguous())
+        address: int = self.held[-1].data_ptr()
+        return address
 
     def add_gradients(self, of_states: Sequence[Tensor], flat: Tensor) -> None:
         """Where the backward pass reads and adds the gradients of states, and puts those of parameters."""
         place = flat.data_ptr()
         for index, (call, layer) in enumerate(zip(self.plan.calls, self.array, strict=True)):
             layer.gradient, layer.target_gradient = of_states[self.plan.inputs + index].data_ptr(), of_states[call.target].data_ptr()
-            layer.source_gradients = self._array_of([of_states[number] for number in call.sources])
+            layer.source_gradients = self._array_of([of_states[number].data_ptr() for number in call.sources])
             layer.parameter_gradients = place
             own = self.parameters[index * _PARAMETERS : (index + 1) * _PARAMETERS]
             place += 4 * sum(part.numel() for part in own if part is not None)
 
-    def _array_of(self, tensors: Sequence[Tensor | None]) -> Any:
-        addresses = (ctypes.c_void_p * len(tensors))(*map(_address, tensors))
-        self.held.append(addresses)
-        return ctypes.cast(addresses, ctypes.c_void_p)
+    def _array_of(self, addresses: list[int | None]) -> Any:
+        array = (ctypes.c_void_p * len(addresses))(*addresses)
+        self.held.append(array)
+        return ctypes.cast(array, ctypes.c_void_p)
 
     def run(self, name: str) -> None:
         """Calls the compiled function of this pass."""
@@ -314,10 +318,6 @@ class _Layers:
         if kernels is None:
             raise RuntimeError("the compiled kernels were switched off between a forward and a backward pass")
         getattr(kernels, f"multigrain_layers_{name}")(self.array, len(self.array), self.plan.inputs)
-
-
-def _scales(call: LayerCall) -> int:
-    return max(1, len(call.sources))
 
 
 def _shapes(plan: _Plan, inputs: Sequence[Tensor | None]) -> list[torch.Size]:
@@ -336,7 +336,8 @@ def _kept_sizes(call: LayerCall, target: torch.Size) -> tuple[tuple[int, ...], t
     """Shapes of what the forward pass keeps: attended values, and the logarithm of each softmax's sum or each sparsemax's threshold."""
     batch, time, dim = target
     padded = (time // _LANES_AT_MOST + 2) * _LANES_AT_MOST  # as much as `padded` of kernel/vector.hpp gives at most
-    return (batch, _scales(call), dim, padded), (batch, _scales(call), call.facts.heads, padded)
+    scales = max(1, len(call.sources))
+    return (batch, scales, dim, padded), (batch, scales, call.facts.heads, padded)
 
 
 def _split(flat: Tensor, parameters: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -349,5 +350,9 @@ def _split(flat: Tensor, parameters: Sequence[Tensor | None]) -> list[Tensor | N
     return parts
 
 
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+def _addresses(tensors: Sequence[Tensor | None]) -> list[int | None]:
+    return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
+
+
+def _dropped(rate: float) -> int:
+    return min(round(rate * 2**32), 2**32 - 1)
