@@ -18,6 +18,7 @@ from multigrain.evaluation.tables import to_json
 from multigrain.training.recipe_file import list_recipes
 
 LONG_MILLISECONDS = 120_000  # a browser on a busy machine is waited for
+ONE_THREAD = ["training.num_threads=1"]  # what a comparison with several workers asks for
 SMALL = PlantedConfig(train_size=24, valid_size=16, test_size=24)
 
 
@@ -35,7 +36,7 @@ def test_the_demonstrations_recipes_are_there() -> None:
 def test_demonstration_trains_compares_and_reports(tmp_path: Path) -> None:
     recipes = [recipe(tmp_path, "mult", "width: 4, num_heads: 2, num_layers: 1, targets: [text]"), recipe(tmp_path, "lf_lstm", "width: 4")]
     lines: list[str] = []
-    result = run_demo(tmp_path / "demo", recipes=recipes, config=SMALL, progress=lines.append)
+    result = run_demo(tmp_path / "demo", recipes=recipes, config=SMALL, workers=1, overrides=ONE_THREAD, progress=lines.append)
     assert result.report.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert [row.name for row in result.comparison.rows] == ["mult", "lf_lstm"]
     assert result.comparison.oracle is not None
@@ -44,17 +45,17 @@ def test_demonstration_trains_compares_and_reports(tmp_path: Path) -> None:
     assert lines[0].startswith("[1/4] Making the planted data set (64 utterances")
 
     again: list[str] = []
-    second = run_demo(tmp_path / "demo", recipes=recipes, config=SMALL, progress=again.append)
+    second = run_demo(tmp_path / "demo", recipes=recipes, config=SMALL, workers=1, overrides=ONE_THREAD, progress=again.append)
     assert to_json(second.comparison) == to_json(result.comparison)
     assert sum("already trained, reused" in line for line in again) == 2
 
     with pytest.raises(RecipeError, match=r"its training\.epochs is 2, not 3.*Add --overwrite"):
-        run_demo(tmp_path / "demo", recipes=recipes, config=SMALL, overrides=["training.epochs=3"])
+        run_demo(tmp_path / "demo", recipes=recipes, config=SMALL, workers=1, overrides=[*ONE_THREAD, "training.epochs=3"])
 
     blocked = tmp_path / "demo" / "runs" / "mult" / "seed-1"
     blocked.mkdir()
     (blocked / "thesis.txt").write_text("not a run")
-    overrides = [f"data.store={result.store}", "training.num_threads=1"]
+    overrides = [f"data.store={result.store}", *ONE_THREAD]
     kept = compare(recipes[:1], seeds=[0, 1], runs_root=tmp_path / "demo" / "runs", workers=2, overrides=overrides)
     assert [(failure.name, failure.seed) for failure in kept.failures] == [("mult", 1)]
     assert "is not a run folder" in kept.failures[0].reason

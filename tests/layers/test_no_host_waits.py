@@ -24,7 +24,7 @@ def batch_of(lengths: dict[str, list[int]]) -> Batch:
     [
         ("mult", {"attention_dropout_audio": 0.2}),
         ("mcmut", {"num_blocks": 2, "layers_per_block": 2}),
-        ("mcmut", {"scale_dropout": 0.5}),
+        ("mcmut", {"num_blocks": 2, "layers_per_block": 2, "scale_dropout": 0.5}),
         ("mmin", {}),
     ],
 )

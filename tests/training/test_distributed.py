@@ -78,6 +78,7 @@ def test_two_processes_draw_the_same_of_several_stores(tmp_path):
     assert by_store[1]["voices"]["test"]["mae"] == pytest.approx(by_store[0]["voices"]["test"]["mae"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_steps_that_leave_parameters_out_do_not_stop_it(odd_recipe, tmp_path):
     """MCMuT does not compute its higher scales while they are all left out, so that their parameters have no gradient."""
     settings = {"width": 4, "num_heads": 2, "num_blocks": 2, "layers_per_block": 1, "targets": ["text"], "scale_dropout": 1.0}
