@@ -153,7 +153,7 @@ def transcribed_mcmut(model, inputs):
             aggregated = aggregate(candidates, f"{name}.aggregation")
         else:
             aggregated = np.mean(list(candidates.values()), axis=0)
-        residual = aggregated + normalised
+        residual = aggregated + (normalised if config.residual == "normalised" else target)
         return residual + feed_forward(norm(residual, f"{name}.feed_forward_norm"), f"{name}.feed_forward")  # Eq. 5
 
     def summary(states, name):
@@ -256,11 +256,12 @@ def test_ablations_agree_with_the_transcription_of_what_is_left(name, uses_scale
 # (b) dense over scale 0 alone is MulT -------------------------------------------------------------------------------
 
 
-def test_dense_over_the_lowest_scale_is_mult():
+@pytest.mark.parametrize("residual", ["normalised", "plain"])
+def test_dense_over_the_lowest_scale_is_mult(residual):
     size = {"width": 8, "num_heads": 2, "num_summary_layers": 2}
-    dense = {"interaction": "dense", "source_scales": "lowest", "num_blocks": 2, "layers_per_block": 2, **NO_DROPOUT}
+    dense = {"interaction": "dense", "source_scales": "lowest", "num_blocks": 2, "layers_per_block": 2, "residual": residual, **NO_DROPOUT}
     mcmut = perturbed(build_model("mcmut", {**size, **dense}, Task(), FEATURES))
-    mult = build_model("mult", {**size, "num_layers": 4, "residual": "normalised", **NO_MULT_DROPOUT}, Task(), FEATURES).double().eval()
+    mult = build_model("mult", {**size, "num_layers": 4, "residual": residual, **NO_MULT_DROPOUT}, Task(), FEATURES).double().eval()
     weights = dict(mcmut.state_dict())
     translated = {name: weights[name] for name in mult.state_dict() if name in weights}
     for stream in mcmut.streams:

@@ -59,6 +59,8 @@ class MCMuTConfig:
         scale_dropout: probability that a scale above the lowest is left out of a layer, for an utterance, in training; it stays for
             three quarters of the training and then falls linearly to 0. 0 as in the paper; at 1 those quarters train, and are validated,
             with the lowest scale alone, and what is left out is not computed.
+        residual: what an attention's result is added to: `normalised` is Eq. 5's LN(Z^[i-1]), `plain` Z^[i-1] itself, as MulT has it, which
+            deep networks train better with (docs/decisions/planted-experiments.md).
         query_key_gain: factor on the initial query and key projections of crossmodal attention; above 1, steps are told apart from
             the start, and matching by content is found sooner (docs/decisions/planted-experiments.md).
         hidden_dropout: inside feed-forward layers, after the ReLU (0.1 in the paper: "full-connection layers").
@@ -79,6 +81,7 @@ class MCMuTConfig:
     kernel_size: int | dict[str, int] = 1
     attention_dropout: float = 0.2
     scale_dropout: float = 0.0
+    residual: Literal["plain", "normalised"] = "normalised"
     query_key_gain: float = 1.0
     hidden_dropout: float = 0.1
     residual_dropout: float = 0.1
@@ -127,7 +130,7 @@ class MultiScaleLayer(nn.Module):
         self.crossmodal = MultiScaleAttention(
             config.width, config.num_heads, num_scales, dropout=config.attention_dropout, query_key_gain=config.query_key_gain
         )
-        self.scale_dropout, self.left_out = config.scale_dropout, frozenset[int]()
+        self.scale_dropout, self.left_out, self.adds_to_normalised = config.scale_dropout, frozenset[int](), config.residual == "normalised"
         self.aggregation: nn.Module = ScaleMean()
         if num_scales > 1 and config.uses_scale_attention:
             self.aggregation = ScaleAggregation(config.width, config.num_heads, num_scales, dropout=config.attention_dropout)
@@ -152,7 +155,7 @@ class MultiScaleLayer(nn.Module):
         normalised = self.target_norm(target)
         candidates, weights = self.crossmodal(normalised, sources, bias, source_norm=self.source_norm, with_weights=with_weights)  # Eqs. 3-4
         aggregated = candidates[0] if self.crossmodal.num_scales == 1 else self.aggregation(candidates, kept)  # multi-scale attention, or the mean
-        residual = self.residual_dropout.add_to(normalised, aggregated)
+        residual = self.residual_dropout.add_to(normalised if self.adds_to_normalised else target, aggregated)
         return self.feed_forward.add_to(residual, self.feed_forward_norm, self.residual_dropout), weights  # Eq. 5
 
     def _kept_scales(self, scales: int, batch: int, device: torch.device) -> Tensor | None:
@@ -183,7 +186,7 @@ class MultiScaleLayer(nn.Module):
             feed_forward_norm=self.feed_forward_norm,
             num_heads=self.crossmodal.num_heads,
             rates=rates if self.training else Rates(),
-            adds_to_normalised=True,
+            adds_to_normalised=self.adds_to_normalised,
             allowed=bias.allowed,
             present=bias.present,
             kept=self._kept_scales(len(sources), batch, torch.device("cpu")),

@@ -57,6 +57,7 @@ def _mcmut(row: PublishedRow) -> dict[str, Any]:
         "source_scales": "all",
         "uses_scale_attention": True,
         "scale_dropout": 0.0,
+        "residual": "normalised",
         **_NOT_PLAIN,
     }
 
