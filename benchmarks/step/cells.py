@@ -119,6 +119,7 @@ class Cells:
             self._cell("limit_mult_real", "MulT, real lengths", plan),
             self._cell("limit_mcmut_real", "MCMuT, real lengths", plan, model="mcmut"),
             self._cell("limit_mult_full", "MulT, all of 50/375/500 real", full),
+            self._cell("limit_mult_aligned", "MulT, all of 50/50/50 real", self._full(ALIGNED_PADDING)),
         ]
         return [replace(cell, kind="limit", steps_per_round=1, costliest=None) for cell in cells]
 
