@@ -101,7 +101,7 @@ def locked_at_the_end(server: RunningServer) -> Row:
         refused = server.ask("POST", "/api/analyses", json.dumps({"text": "good"}), {"Content-Type": "application/json"})
         time.sleep(LOCKED_SECONDS)
         before = server.status(name)["state"]
-    ended = server.wait(name, 60)
+    ended = server.wait(name, PATIENCE_SECONDS)
     is_right = has_result and before == "running" and ended["state"] == "done" and refused[0] == 503
     what = (
         f"a submission meanwhile: {refused[0]}; the job, whose result {'was' if has_result else 'was never'} there, is {before}, and freed it is "
