@@ -19,9 +19,11 @@ from tiny_encoder import WORDS, write_tiny_encoder
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
-# A shell that runs `make test &` leaves Ctrl-C ignored in it and in every process that it starts; tests of interrupts need it.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell that runs `make test &` leaves Ctrl-C ignored in it and in every process that it starts, and `nohup make test` the hang-up;
+# tests of interrupts need them.
+for _interrupt, _ordinary in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_interrupt) is signal.SIG_IGN:
+        signal.signal(_interrupt, _ordinary)
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 DIMS = {"text": 6, "audio": 4, "vision": 5}

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from web_server import Client, in_process, is_alive, wait_until
@@ -74,6 +76,32 @@ def test_a_worker_killed_from_outside_costs_an_attempt_and_not_the_job(client: C
     os.kill(process, signal.SIGKILL)
     assert client.wait(id)["state"] == "done"
     assert client.services.store.get(id).attempts == 2
+
+
+def test_a_job_that_was_given_back_belongs_to_the_thread_that_took_it(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    """The thread whose process died is still busy with that when the other one has the job again."""
+    with in_process(replace(settings, workers=2)) as client:
+        pool, store = client.services.pool, client.services.store
+        id = client.submit("await_mark x")
+        folder = client.services.folders.job(id)
+        wait_until((folder / "mark").exists)
+        first = wait_until(lambda: pool.process_of(id))
+        given_back, has_returned = store.give_back, threading.Event()
+
+        def give_back(*arguments: Any, **named: Any) -> None:
+            given_back(*arguments, **named)
+            wait_until(lambda: pool.process_of(id) not in (None, first))
+            has_returned.set()
+
+        monkeypatch.setattr(store, "give_back", give_back)
+        os.kill(first, signal.SIGTERM)
+        wait_until(has_returned.is_set)
+        # The first thread has nothing left to do and takes the next job, after which it has let go of this one.
+        assert client.wait(client.submit("write well"))["state"] == "done"
+        assert pool.process_of(id) not in (None, first)
+        (folder / "go").touch()
+        assert client.wait(id)["state"] == "done"
+        assert store.get(id).attempts == 1
 
 
 class Clock:

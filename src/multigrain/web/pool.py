@@ -37,7 +37,8 @@ class Pool:
         self._store, self._folders, self._settings = store, folders, settings
         self._changed = threading.Condition()
         self._is_stopping = False
-        self._running: dict[str, int] = {}
+        self._running: dict[str, tuple[int, int]] = {}
+        """Per job the number of the thread that has it, and its process (0 before there is one)."""
         self._unwanted: set[str] = set()
         self._swept = 0.0
         self._threads = [threading.Thread(target=self._work, args=(number,), name=f"worker-{number}") for number in range(settings.workers)]
@@ -63,7 +64,7 @@ class Pool:
     def process_of(self, id: str) -> int | None:
         """Process id of the worker that runs the job, or None."""
         with self._changed:
-            return self._running.get(id)
+            return self._running.get(id, (0, 0))[1] or None
 
     def cancel(self, id: str, timeout_seconds: float = 10.0) -> bool:
         """Ends the job wherever it is, and returns when no process touches its folder any more.
@@ -90,12 +91,12 @@ class Pool:
         log = self._folders.logs / f"worker-{number}.log"
         process: WorkerProcess | None = self._started(log)
         jobs_done = 0
-        while (job := self._next()) is not None:
+        while (job := self._next(number)) is not None:
             is_usable = False
             try:
                 if process is None:
                     process, jobs_done = WorkerProcess(self._settings, log), 0
-                is_usable = self._run(job, process)
+                is_usable = self._run(job, process, number)
             except Exception as error:  # a fault here must not take the thread, and with it a worker, away for good
                 logger.exception("job %s", job.id)
                 self._write(functools.partial(self._store.finish, job.id, "failed", _not_run(error)))
@@ -104,8 +105,9 @@ class Pool:
                 process.kill()
                 process = None
             with self._changed:
-                self._running.pop(job.id, None)
-                self._unwanted.discard(job.id)
+                if self._running.get(job.id, (number, 0))[0] == number:  # what was given back may be another thread's by now
+                    self._running.pop(job.id, None)
+                    self._unwanted.discard(job.id)
                 self._changed.notify_all()
         if process is not None:
             process.kill()
@@ -118,8 +120,8 @@ class Pool:
             logger.exception("no worker process can be started")
             return None
 
-    def _next(self) -> Job | None:
-        """Waits for a job; None when the server stops."""
+    def _next(self, number: int) -> Job | None:
+        """Waits for a job, which is then this thread's; None when the server stops."""
         while True:
             with self._changed:
                 if self._is_stopping:
@@ -132,7 +134,7 @@ class Pool:
                     logger.exception("the jobs' database does not answer")
                     job = None
                 if job is not None:
-                    self._running[job.id] = 0
+                    self._running[job.id] = (number, 0)
                     return job
                 self._changed.wait(1.0)
 
@@ -164,11 +166,11 @@ class Pool:
                     return
                 self._changed.wait(RETRY_SECONDS)
 
-    def _run(self, job: Job, process: WorkerProcess) -> bool:
+    def _run(self, job: Job, process: WorkerProcess, number: int) -> bool:
         """Runs one job; False when the process is no good for another."""
         deadline = time.monotonic() + self._settings.time_limit_seconds
         with self._changed:
-            self._running[job.id] = process.process_id
+            self._running[job.id] = (number, process.process_id)
         process.send(self._folders.job(job.id))
         while True:
             try:
