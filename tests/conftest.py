@@ -9,10 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from jaxtyping import install_import_hook
 
-from multigrain.data.store import Store, StoreWriter
-from multigrain.schema import FeatureSpec, Task, Utterance
-from tiny_encoder import WORDS, write_tiny_encoder
+from shape_checks import modules_with_shapes
+
+install_import_hook(modules_with_shapes(), "beartype.beartype")  # before anything of the package is imported
+
+from multigrain.data.store import Store, StoreWriter  # noqa: E402
+from multigrain.schema import FeatureSpec, Task, Utterance  # noqa: E402
+from tiny_encoder import WORDS, write_tiny_encoder  # noqa: E402
 
 # One thread a process, also in the processes that tests start: the tests run in two at a time, and on two cores threads that wait for
 # each other made a step of a tiny model ten times as slow.
