@@ -10,6 +10,7 @@ backward pass has the layers' inputs, the attended values and one number for eac
 """
 
 import ctypes
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -267,7 +268,7 @@ class _Layers:
         layer.sources, layer.scales = self.shapes[sources[0] if sources else call.target][1], max(1, len(sources))
         layer.heads, layer.is_sparse, layer.is_self, layer.adds_to_normalised = facts.heads, facts.is_sparse, not sources, facts.adds_to_normalised
         layer.target, layer.target_number = self.of_states[call.target], call.target
-        layer.attention_dropped, layer.aggregation_dropped, layer.hidden_dropped, layer.residual_dropped = map(_dropped, facts.rates)
+        layer.attention_dropped, layer.aggregation_dropped, layer.hidden_dropped, layer.residual_dropped = _dropped(facts.rates)
 
         norms, attention, scales, feed_forward = parameters[:4], parameters[4:10], parameters[10:15], parameters[15:]
         target_norm, source_norm, feed_forward_norm = layer.target_norm, layer.source_norm, layer.feed_forward_norm
@@ -283,16 +284,16 @@ class _Layers:
         feed_forward_norm.scale, feed_forward_norm.shift, layer.expand_weight, layer.expand_bias, *contract = feed_forward
         layer.contract_weight, layer.contract_bias = contract
 
-        layer.allowed, layer.present, layer.kept, layer.asking = map(self._held, (facts.allowed, facts.present, facts.kept, facts.asking))
+        for name in ("allowed", "present", "kept", "asking"):  # those that are not there are null pointers already
+            if (mask := getattr(facts, name)) is not None:
+                setattr(layer, name, self._held(mask))
         layer.source_states = self._array_of([self.of_states[number] for number in sources])
         numbers = (ctypes.c_int32 * len(sources))(*sources)
         self.held.append(numbers)
         layer.source_numbers = ctypes.cast(numbers, ctypes.c_void_p)
 
-    def _held(self, mask: Tensor | None) -> int | None:
+    def _held(self, mask: Tensor) -> int:
         """The address of a mask in one piece, which is kept until this is gone."""
-        if mask is None:
-            return None
         self.held.append(mask.contiguous())
         address: int = self.held[-1].data_ptr()
         return address
@@ -354,5 +355,7 @@ def _addresses(tensors: Sequence[Tensor | None]) -> list[int | None]:
     return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
-def _dropped(rate: float) -> int:
-    return min(round(rate * 2**32), 2**32 - 1)
+@functools.cache
+def _dropped(rates: Rates) -> tuple[int, ...]:
+    """The rates in parts of 2^32, as the kernels take them."""
+    return tuple(min(round(rate * 2**32), 2**32 - 1) for rate in rates)
