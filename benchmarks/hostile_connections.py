@@ -12,6 +12,8 @@ from hostile_server import Row, RunningServer, attempt, verdict, wait_until
 TOKEN = "a-token-for-the-attacks"
 LOGIN = b"POST /session HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\ntoken="
 LONG_TEXT_BYTES = 45_000
+HELD_BACK_SECONDS = 120.0
+"""An address whose logins failed too often may try again sooner."""
 PATIENCE_SECONDS = 1800.0
 """With what is bound to come, on a machine that has other work too."""
 
@@ -87,13 +89,17 @@ def ended_session(server: RunningServer) -> Row:
 
 
 def _log_in(server: RunningServer, headers: dict[str, str]) -> str:
-    """The Set-Cookie header that a login is answered with."""
-    connection = http.client.HTTPConnection(*server.address, timeout=60)
+    """The Set-Cookie header that a login is answered with, once an attack from this address does not hold it back any more."""
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
-    connection.request("POST", "/session", f"token={TOKEN}", {**kind, **headers})
-    cookie = connection.getresponse().getheader("Set-Cookie") or ""
-    connection.close()
-    return cookie
+    deadline = time.monotonic() + HELD_BACK_SECONDS
+    while True:
+        connection = http.client.HTTPConnection(*server.address, timeout=60)
+        connection.request("POST", "/session", f"token={TOKEN}", {**kind, **headers})
+        answer = connection.getresponse()
+        connection.close()
+        if answer.status != 429 or time.monotonic() > deadline:
+            return answer.getheader("Set-Cookie") or ""
+        time.sleep(float(answer.getheader("Retry-After") or 1.0))
 
 
 def stopped_reading(server: RunningServer, sound: Path) -> Row:
