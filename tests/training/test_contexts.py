@@ -70,6 +70,14 @@ def test_contexts_that_are_not_there_are_refused(small_recipe, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_several_stores_are_refused_by_their_own_sentence(small_recipe, videos, tmp_path):
+    other = write_small_store(tmp_path / "other.store")
+    recipe = changed(small_recipe, data={"store": None, "stores": [str(videos), str(other)]}, training={"batches": "by_context"})
+    with pytest.raises(RecipeError, match=r"takes one store's videos whole, but data\.stores joins 2.*by_length"):
+        train_run(recipe, run_folder=tmp_path / "run", seed=0, show_progress=False)
+    assert not (tmp_path / "run").exists()
+
+
 def test_no_modality_is_lost_by_one_utterance_of_a_context_alone(small_recipe):
     with pytest.raises(RecipeError, match=r"training\.batches.*by_length beside training.modality_dropout"):
         changed(small_recipe, training={"batches": "by_context", "modality_dropout": {"audio": 0.5}})

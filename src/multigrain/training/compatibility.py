@@ -116,8 +116,14 @@ def check_contexts(training: TrainingRecipe, model: MultimodalModel, store: Stor
     """Checks that there are contexts where batches are made by them.
 
     Raises:
+        RecipeError: the recipe joins several stores.
         DataError: no two training utterances share their sequences.
     """
+    if training.batches == "by_context" and isinstance(store, JointStore):
+        raise RecipeError(
+            f"training.batches is by_context, which takes one store's videos whole, but data.stores joins {len(store.stores)}, whose "
+            "weights draw single utterances. Leave training.batches out (by_length), or train on one of them with data.store."
+        )
     if training.batches == "by_context" and store.split("train").contexts(list(model.features)) is None:
         raise DataError(
             f"training.batches is by_context, but in {store} no utterances of the training split share their video's sequences. "
