@@ -1,3 +1,4 @@
+import contextlib
 import json
 import logging
 import pickle
@@ -496,6 +497,19 @@ def test_csd_files_that_are_damaged_or_mean_harm(tmp_path: Path) -> None:
     spoilt(a_group, "no table of numbers")
     spoilt(records, "no table of numbers")
     spoilt(odd_intervals, "features have shape|expected one row")
+
+
+def test_csd_lists_of_names_that_are_damaged(tmp_path: Path) -> None:
+    """HDF5 looks a name up in a heap, a part of which is read at each lookup; h5py has several exceptions for what it finds there."""
+    source = seven_labels(csd_folder(tmp_path), json.dumps(["joy", "sentiment", "x", "y"]))
+    path = source / "labels.csd"
+    whole = path.read_bytes()
+    heaps = [place for place in range(len(whole)) if whole.startswith(b"HEAP", place)]
+    assert len(heaps) >= 2
+    for place in [heap + offset for heap in heaps for offset in (0, *range(8, 40))]:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x7F]) + whole[place + 1 :])
+        with contextlib.suppress(DataError):
+            read("csd", source, folds_file=source / "folds.json")
 
 
 def test_csd_overlap_rule_against_a_plain_loop() -> None:

@@ -80,9 +80,9 @@ class Sequence:
 
     def video(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         """A video's (steps, dim) features and (steps, 2) spans in seconds, or None when it is not in the file."""
-        if name not in self._data:
-            return None
         with self._errors():
+            if name not in self._data:
+                return None
             values, spans = self._dataset(name, "features")[()], self.spans(name)
             values = values.reshape(len(values), -1) if len(values) else values.reshape(0, self.dim)
         is_odd = not self.is_words and values.dtype.kind not in "fiub"
@@ -96,17 +96,17 @@ class Sequence:
 
     def spans(self, name: str) -> np.ndarray:
         """A video's (steps, 2) spans in seconds; empty when it is not in the file."""
-        if name not in self._data:
-            return np.zeros((0, 2))
         with self._errors():
+            if name not in self._data:
+                return np.zeros((0, 2))
             return np.asarray(self._dataset(name, "intervals")[()], dtype=np.float64).reshape(-1, 2)
 
     @property
     def dimension_names(self) -> list[str]:
         """What the file calls its columns; empty where it does not say."""
-        if self._metadata is None or "dimension names" not in self._metadata:
-            return []
         with self._errors():
+            if self._metadata is None or "dimension names" not in self._metadata:
+                return []
             raw = self._metadata["dimension names"][()]
         entries = [as_text(entry) for entry in np.asarray(raw, dtype=object).reshape(-1)[:_MOST_NAMES]]
         if len(entries) == 1:  # the SDK writes a list as JSON
