@@ -41,7 +41,15 @@ class Table:
 _SMALL = PlantedConfig(seed=13, train_size=4000)
 _CHAINS = PlantedConfig(seed=13, num_keys=3, max_polar_words=2, min_words=4, max_words=7, chain_length=3, train_size=24000)
 TABLES = {
-    "depth_6": Table(tuple(f"planted/depth_6/{name}" for name in ("mcmut", "mcmut_dense", "mcmut_local_dense", "mcmut_global", "mult")), _SMALL, 12),
+    "depth_6": Table(
+        (
+            *(f"planted/depth_6/{name}" for name in ("mcmut", "mcmut_dense", "mcmut_local_dense", "mcmut_global")),
+            "planted/depth_2/mcmut_global",
+            "planted/depth_6/mult",
+        ),
+        _SMALL,
+        12,
+    ),
     "table_4": Table(
         ("planted/table_4/mult_5", "planted/table_4/mult_7", "planted/table_4/mult_10", "planted/table_4/mult_12", "planted/table_4/mcmut"),
         _SMALL,
