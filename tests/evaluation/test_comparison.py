@@ -13,7 +13,7 @@ from multigrain.evaluation.comparison import Comparison, published_rows_of, summ
 from multigrain.evaluation.evaluate import RunFacts, read_run
 from multigrain.evaluation.tables import differences_table, results_table, to_json, to_latex, to_markdown, to_rich
 from multigrain.evaluation.training_pool import FailedRun
-from multigrain.published.rows import find_row
+from multigrain.published.rows import TEST_UTTERANCES, find_row, published_rows
 from multigrain.schema import Task
 from multigrain.training.recipe_file import load_recipe
 
@@ -96,12 +96,25 @@ MCMUT = "model: {name: mcmut, width: 8, num_heads: 2}\ntask: {kind: classificati
 ROWS = ["mcmut/table_2/unaligned/mcmut", "mcmut/table_4/mcmut", "mcmut/table_5/mcmut"]
 
 
-def test_published_rows_are_those_that_the_recipe_is(tmp_path: Path, make_store) -> None:
+def test_published_rows_are_those_that_the_recipe_is(tmp_path: Path, make_store, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make_store()
+    monkeypatch.setitem(TEST_UTTERANCES, "MOSEI", len(store.split("test")))
     run = published_run(tmp_path / "run", ROWS)
     assert [row.id for row in published_rows_of(run, store, "test")[0]] == ROWS
     assert published_rows_of(run, store, "valid") == ((), "they are of the test split, not of valid")
     assert published_rows_of(published_run(tmp_path / "plain", None), store, "test") == ((), None)
+
+
+def test_published_rows_are_withheld_on_another_data_set(tmp_path: Path, make_store) -> None:
+    """A recipe whose `data.store` was changed on the command line is still the paper's network, but not on the paper's data."""
+    store = make_store()
+    count = len(store.split("test"))
+    run = published_run(tmp_path / "run", ROWS, ["data.store=mosi.store"])
+    assert published_rows_of(run, store, "test") == ((), f"the store's test split has {count} utterances, and MOSEI's has 4,659")
+
+
+def test_every_published_row_is_of_a_data_set_whose_size_is_known() -> None:
+    assert {row.dataset for row in published_rows().values()} == set(TEST_UTTERANCES)
 
 
 def test_published_rows_are_withheld_where_the_model_was_changed(tmp_path: Path, make_store) -> None:

@@ -17,9 +17,10 @@ reversal, N; even ones are text, odd ones vision, and each knows by its codes on
 0 and the reversal at N. In MulT a crossmodal layer's step sees itself and the raw other modality, at every layer, so that whatever the depth its
 state is a function of its own place and of the two beside it: no step knows both ends once N is 3. What is left is the self-attention that
 follows, whose last layer must bring the answer to the step that is read. With one such layer the ends can only be matched after a sum over all
-steps: the sum may hold every pair of neighbouring codes, of which the head would have to join the chain, by heart rather than by asking; with two, a step hears of those that two beside it know, and a chain of up to 6 can be followed. In MCMuT the other
-modality's stream has asked before it answers: at level 2 a step hears of the two places on either side, at level i of i. So N levels are enough,
-whatever the self-attention. (Where only text is a target, MulT knows no chain of 2 either.)
+steps: the sum may hold every pair of neighbouring codes, of which the head would have to join the chain, by heart rather than by asking. With
+two, a step hears of those that two beside it know, and a chain of up to 6 can be followed. In MCMuT the other modality's stream has asked before
+it answers: at level 2 a step hears of the two places on either side, at level i of i. So N levels are enough, whatever the self-attention.
+(Where only text is a target, MulT knows no chain of 2 either.)
 """
 
 from dataclasses import dataclass

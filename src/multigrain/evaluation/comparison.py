@@ -16,7 +16,7 @@ from multigrain.evaluation.predict import Predictions
 from multigrain.evaluation.significance import Interval, PairedTest, interval_over_seeds, paired_bootstrap
 from multigrain.evaluation.training_pool import FailedRun
 from multigrain.metrics import compute_metrics, metrics_for
-from multigrain.published.rows import PublishedRow, find_row
+from multigrain.published.rows import TEST_UTTERANCES, PublishedRow, find_row
 from multigrain.schema import Task
 from multigrain.training.published import PublishedRecipe
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 NOT_CROSSMODAL: tuple[str, ...] = ("unimodal", "lf_lstm")
 """Models that never let one modality ask another: the baselines of a planted comparison."""
+SIZE_TOLERANCE = 0.01
+"""By what share the number of utterances may differ from the published data set's: releases of one set differ by a few."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +235,11 @@ def published_rows_of(run: RunFacts, store: "Store | JointStore", split: str) ->
         return (), "the store is planted, not the data set of the paper"
     if split != "test":
         return (), f"they are of the test split, not of {split}"
-    return tuple(find_row(identifier) for identifier in published.rows), None
+    rows = tuple(find_row(identifier) for identifier in published.rows)
+    count, expected = len(store.split("test")), TEST_UTTERANCES[rows[0].dataset]
+    if abs(count - expected) > SIZE_TOLERANCE * expected:
+        return (), f"the store's test split has {count:,} utterances, and {rows[0].dataset}'s has {expected:,}"
+    return rows, None
 
 
 def _best_baseline(rows: Sequence[ModelRow]) -> ModelRow | None:

@@ -25,6 +25,9 @@ TABLES: dict[str, tuple[str, int]] = {f"mcmut_table_{number}": ("mcmut", number)
 }
 """File name without its ending -> paper and number of the table."""
 
+TEST_UTTERANCES: dict[str, int] = {"MOSI": 686, "MOSEI": 4659, "IEMOCAP": 938}
+"""How many utterances each data set's test split has, as MCMuT's paper says; other files of the same set differ by a few."""
+
 PAPER_NAMES: dict[str, str] = {"mcmut": "MCMuT", "mmin": "MMIN"}
 CONVENTIONS = ("mult", "mmsa", "mag")
 VARIANT = ("interaction", "num_blocks", "layers_per_block", "num_layers", "targets", "modalities", "without")
