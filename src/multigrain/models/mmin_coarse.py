@@ -70,8 +70,9 @@ def separation_loss(
 
     `||H^C^T H^P||_F^2 = sum_ij (h_i^C . h_j^C)(h_i^P . h_j^P)` over pairs of utterances: large where utterances that are alike in one code are
     alike in the other. As `alignment` it is that sum over different utterances, centred so that unrelated codes give 0 on average, over what
-    either code has with itself: about 0 to 1 for each product, whatever the width, the codes' scale and the size of the batch, so that
-    processes that train together, each on its part of a batch, estimate the same thing.
+    either code has with itself: 1 for equal codes, 0 on average for unrelated ones, whatever the width, the codes' scale and the size of the
+    batch, so that processes that train together, each on its part of a batch, estimate the same thing. It is no square and can fall below 0
+    (codes that are unlike exactly where the others are alike), which Eq. 5 cannot; trained for nothing else it does.
 
     Args:
         common: H^C; zero where the modality is absent.
