@@ -44,3 +44,18 @@ def changed(recipe: Recipe, **sections: dict[str, Any]) -> Recipe:
     """The recipe with some keys of some sections changed."""
     values = recipe.to_dict()
     return recipe_from_dict({key: {**entry, **sections.get(key, {})} if isinstance(entry, dict) else entry for key, entry in values.items()})
+
+
+def write_small_videos(path: Path) -> Path:
+    """A store of videos with three to six utterances in context, one vector each."""
+    generator = np.random.default_rng(0)
+    with StoreWriter(path, task=Task(), features={name: FeatureSpec(dim=dim) for name, dim in WIDTHS.items()}) as writer:
+        for split, count in (("train", 6), ("valid", 3), ("test", 3)):
+            for video in (f"{split}{number}" for number in range(count)):
+                steps = int(generator.integers(3, 7))
+                features = {name: generator.normal(size=(steps, dim)).astype(np.float32) for name, dim in WIDTHS.items()}
+                for step in range(steps):
+                    label = float(np.clip(features["text"][step, 0], -3, 3))
+                    name = f"{video}_{step}"
+                    writer.add(Utterance(id=name, split=split, group=video, features=features, label=label, context_key=video, readout=step))
+    return path

@@ -4,34 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_run import changed, write_small_store
+from small_run import changed, write_small_store, write_small_videos
 
-from multigrain.data.store import Store, StoreWriter
+from multigrain.data.store import Store
 from multigrain.errors import DataError, RecipeError
 from multigrain.evaluation.predict import predict_split, read_predictions
 from multigrain.models import load
-from multigrain.schema import FeatureSpec, Task, Utterance
 from multigrain.training.module import TrainingModule
 from multigrain.training.recipe import ModelRecipe
 from multigrain.training.train import train_run
 
-WIDTHS = {"text": 4, "audio": 3, "vision": 2}
-
 
 @pytest.fixture
 def videos(tmp_path):
-    """A store of videos with three to six utterances, one vector each."""
-    generator = np.random.default_rng(0)
-    with StoreWriter(tmp_path / "videos.store", task=Task(), features={name: FeatureSpec(dim=dim) for name, dim in WIDTHS.items()}) as writer:
-        for split, count in (("train", 6), ("valid", 3), ("test", 3)):
-            for video in (f"{split}{number}" for number in range(count)):
-                steps = int(generator.integers(3, 7))
-                features = {name: generator.normal(size=(steps, dim)).astype(np.float32) for name, dim in WIDTHS.items()}
-                for step in range(steps):
-                    label = float(np.clip(features["text"][step, 0], -3, 3))
-                    name = f"{video}_{step}"
-                    writer.add(Utterance(id=name, split=split, group=video, features=features, label=label, context_key=video, readout=step))
-    return tmp_path / "videos.store"
+    return write_small_videos(tmp_path / "videos.store")
 
 
 def test_a_run_computes_a_video_once_and_predicts_as_if_it_had_not(videos, small_recipe, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from several_stores import joint_recipe, write_two_stores
-from small_run import changed, write_small_store
+from small_run import changed, write_small_store, write_small_videos
 
 from multigrain.models import load
 from multigrain.training.recipe import ModelRecipe, Recipe
@@ -76,6 +76,12 @@ def test_two_processes_draw_the_same_of_several_stores(tmp_path):
     assert_two_do_what_one_does(recipe, tmp_path)
     by_store = [json.loads((tmp_path / name / "results.json").read_text())["stores"] for name in ("one", "two")]
     assert by_store[1]["voices"]["test"]["mae"] == pytest.approx(by_store[0]["voices"]["test"]["mae"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_read_videos_whole(odd_recipe, tmp_path):
+    videos = write_small_videos(tmp_path / "videos.store")
+    assert_two_do_what_one_does(changed(odd_recipe, data={"store": str(videos)}, training={"batches": "by_context"}), tmp_path)
 
 
 @pytest.mark.slow
