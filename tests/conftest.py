@@ -3,14 +3,16 @@
 import os
 import signal
 import wave
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 from jaxtyping import install_import_hook
 
+from headless_browser import BROWSER_MILLISECONDS, CHROMIUM, QUIET
 from shape_checks import modules_with_shapes
 
 install_import_hook(modules_with_shapes(), "beartype.beartype")  # before anything of the package is imported
@@ -18,6 +20,9 @@ install_import_hook(modules_with_shapes(), "beartype.beartype")  # before anythi
 from multigrain.data.store import Store, StoreWriter  # noqa: E402
 from multigrain.schema import FeatureSpec, Task, Utterance  # noqa: E402
 from tiny_encoder import WORDS, write_tiny_encoder  # noqa: E402
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # One thread a process, also in the processes that tests start: the tests run in two at a time, and on two cores threads that wait for
 # each other made a step of a tiny model ten times as slow.
@@ -118,3 +123,17 @@ def make_store(tmp_path: Path) -> Callable[..., Store]:
         return Store.open(tmp_path / name)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """Headless Chromium, one for all tests of a process (two cannot be driven at once); the test is skipped where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium (Debian package chromium), or its path in the variable CHROMIUM")
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=BROWSER_MILLISECONDS)
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield opened
+        opened.close()

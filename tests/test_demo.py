@@ -1,14 +1,14 @@
 """The demonstration at a size that takes seconds; `make demo` itself runs the same code at full size."""
 
 import base64
-import os
 import re
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 
+from headless_browser import BROWSER_MILLISECONDS
 from multigrain.cli import main
 from multigrain.data.planted import PlantedConfig
 from multigrain.demo import RECIPES, TALKING_CLIP, TalkingDemo, analyse_talking_clip, run_demo
@@ -17,7 +17,9 @@ from multigrain.evaluation.compare import compare
 from multigrain.evaluation.tables import to_json
 from multigrain.training.recipe_file import list_recipes
 
-LONG_MILLISECONDS = 120_000  # a browser on a busy machine is waited for
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 ONE_THREAD = ["training.num_threads=1"]  # what a comparison with several workers asks for
 SMALL = PlantedConfig(train_size=24, valid_size=16, test_size=24)
 
@@ -95,20 +97,14 @@ def test_the_talking_clips_report_holds_the_clip(talking: TalkingDemo) -> None:
     assert "wonderful," in page
 
 
-def test_the_talking_clips_report_in_a_browser(talking: TalkingDemo) -> None:
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs Chromium (Debian package chromium), or its path in the variable CHROMIUM")
-    from playwright.sync_api import expect, sync_playwright
+def test_the_talking_clips_report_in_a_browser(talking: TalkingDemo, browser: "Browser") -> None:
+    from playwright.sync_api import expect
 
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
-        page = opened.new_page(viewport={"width": 390, "height": 800})
+    with browser.new_page(viewport={"width": 390, "height": 800}) as page:
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        expect.set_options(timeout=LONG_MILLISECONDS)
-        page.set_default_timeout(LONG_MILLISECONDS)
+        page.set_default_timeout(BROWSER_MILLISECONDS)
         page.goto(talking.report.as_uri())
         page.wait_for_function("document.documentElement.scrollWidth <= 390")
         expect(page.locator("#ticks span")).to_have_text(["0:00", "0:05", "0:10"])
@@ -125,7 +121,6 @@ def test_the_talking_clips_report_in_a_browser(talking: TalkingDemo) -> None:
             edges.append((curve["y"] - usual["y"], curve["y"] + curve["height"] - usual["y"]))
         assert edges[1][1] < 0.0 < edges[2][0]  # the smile lies above the speaker's usual face throughout, the frown below it
         assert faults == []
-        opened.close()
 
 
 @pytest.fixture

@@ -1,25 +1,11 @@
 """A page of the server in headless Chromium."""
 
-import os
-import shutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-BROWSER_MILLISECONDS = 120_000
-"""How long the browser is waited for: a busy machine is no fault of the page."""
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + b"\x00" * 64
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 class Visit:

@@ -4,19 +4,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
-from browser_visit import BROWSER_MILLISECONDS, CHROMIUM, QUIET
 from web_server import Client, in_process, listening
 
 from multigrain.web.server import create_app
 from multigrain.web.services import Services
 from multigrain.web.settings import Settings
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 HERE = Path(__file__).parent
 
@@ -46,17 +41,3 @@ def live(settings: Settings) -> Iterator[tuple[str, int, Services]]:
 def http() -> Iterator[httpx2.Client]:
     with httpx2.Client(timeout=60, trust_env=False) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def browser() -> "Iterator[Browser]":
-    """Headless Chromium; the test is skipped where there is none."""
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium (Debian package chromium), or its path in the variable CHROMIUM")
-    from playwright.sync_api import expect, sync_playwright
-
-    expect.set_options(timeout=BROWSER_MILLISECONDS)
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield opened
-        opened.close()

@@ -29,7 +29,8 @@ TEXT = "it was so good\nbut the film is <script>alert(1)</script> awful"
 
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(64)
-LONG = 200.0  # a worker loads torch first, which takes a minute where the machine is short of memory
+LONG = 900.0  # a worker loads torch first, and is nice: where others keep all cores busy it gets a tenth of one
+pytestmark = pytest.mark.timeout(1000)
 
 
 @pytest.fixture(scope="module")

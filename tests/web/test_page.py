@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser_visit import BROWSER_MILLISECONDS, WAV, Visit
+from browser_visit import WAV, Visit
 from playwright.sync_api import expect
 from web_server import listening, wait_until
 
+from headless_browser import BROWSER_MILLISECONDS
 from multigrain.web.server import create_app
 from multigrain.web.services import Services
 from multigrain.web.settings import Settings
