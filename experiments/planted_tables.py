@@ -43,7 +43,7 @@ _CHAINS = PlantedConfig(seed=13, num_keys=3, max_polar_words=2, min_words=4, max
 TABLES = {
     "depth_6": Table(
         (
-            *(f"planted/depth_6/{name}" for name in ("mcmut", "mcmut_dense", "mcmut_local_dense", "mcmut_global")),
+            *(f"planted/depth_6/{name}" for name in ("mcmut", "mcmut_dense", "mcmut_local_dense")),
             "planted/depth_2/mcmut_global",
             "planted/depth_6/mult",
         ),
