@@ -1,7 +1,7 @@
 """Which modules' annotations are checked at every call while tests run: those that give shapes.
 
-The check binds and looks at every argument of every function of a module, so that in all modules it would cost two thirds of the models' tests
-and, in a module that reads a million numbers one by one, more. Types without shapes are mypy's.
+The check binds and looks at every argument of every function of a module, so that in all modules the models' tests took two thirds longer than
+without it, much of that in modules that read numbers one by one. Types without shapes are mypy's.
 """
 
 from pathlib import Path
